@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <registry/client.hpp>
+#include <registry/codec.hpp>
+#include <registry/core/options.hpp>
+#include <registry/error.hpp>
+#include <registry/eviction.hpp>
+#include <registry/hub.hpp>
+#include <registry/storage.hpp>
+#include <registry/transport/transport.hpp>
+
+namespace registry {
+
+namespace detail {
+
+inline void require_positive(const char* option, std::chrono::nanoseconds value) {
+  if (value <= std::chrono::nanoseconds::zero()) {
+    throw RegistryError(ConfigError{option, std::to_string(value.count()) + " ns", "a duration above zero"});
+  }
+}
+
+inline void require_positive(const char* option, std::size_t value) {
+  if (value == 0) throw RegistryError(ConfigError{option, "0", "a number above zero"});
+}
+
+}  // namespace detail
+
+/// Puts a client together; see ClientOptions for what the options mean. `build` throws RegistryError{ConfigError} for
+/// a value that makes no sense, and, for a namespace other than the default one over a blocking transport, whatever
+/// asking the hub for it brings.
+template <Key K, Value V, Metadata M, Transport T, class C>
+  requires Codec<C, K, V, M>
+class ClientBuilder {
+ public:
+  explicit ClientBuilder(T transport, ClientOptions options = {})
+      : transport_(std::move(transport)), options_(std::move(options)) {}
+
+  ClientBuilder&& options(ClientOptions options) && { return set(options_, std::move(options)); }
+  ClientBuilder&& batch_size(std::size_t entries) && { return set(options_.batch_size, entries); }
+  ClientBuilder&& batch_timeout(std::chrono::nanoseconds time) && { return set(options_.batch_timeout, time); }
+  ClientBuilder&& request_timeout(std::chrono::nanoseconds time) && { return set(options_.request_timeout, time); }
+  ClientBuilder&& register_timeout(std::chrono::nanoseconds time) && { return set(options_.register_timeout, time); }
+  ClientBuilder&& close_timeout(std::chrono::nanoseconds time) && { return set(options_.close_timeout, time); }
+  ClientBuilder&& local_cache(std::size_t keys) && { return set(options_.local_cache, keys); }
+  ClientBuilder&& local_cache_ttl(std::chrono::nanoseconds time) && { return set(options_.local_cache_ttl, time); }
+  ClientBuilder&& registered_ttl(std::chrono::nanoseconds time) && { return set(options_.registered_ttl, time); }
+  ClientBuilder&& name_space(std::string name) && { return set(options_.name_space, std::move(name)); }
+  ClientBuilder&& log(LogHook hook) && { return set(options_.log, std::move(hook)); }
+
+  /// Another codec for the same types.
+  template <class Other>
+    requires Codec<Other, K, V, M>
+  ClientBuilder<K, V, M, T, Other> codec() && {
+    return ClientBuilder<K, V, M, T, Other>(std::move(transport_), std::move(options_));
+  }
+
+  RegistryClient<K, V, M, T, C> build() && {
+    detail::require_positive("batch_size", options_.batch_size);
+    detail::require_positive("batch_timeout", options_.batch_timeout);
+    detail::require_positive("request_timeout", options_.request_timeout);
+    detail::require_positive("register_timeout", options_.register_timeout);
+    detail::require_positive("local_cache_ttl", options_.local_cache_ttl);
+    detail::require_positive("registered_ttl", options_.registered_ttl);
+    return {std::move(transport_), std::move(options_)};
+  }
+
+ private:
+  template <class Option, class Setting>
+  ClientBuilder&& set(Option& option, Setting&& value) {
+    option = std::forward<Setting>(value);
+    return std::move(*this);
+  }
+
+  T transport_;
+  ClientOptions options_;
+};
+
+/// Starts a client of a registry of these types: `client<K, V, M>(transport).batch_size(50).build()`.
+template <class K, class V, class M = NoMetadata, class T>
+auto client(T transport) {
+  static_assert(FixedWire<K>, "client<K, V, M>: K needs a wire<K> of fixed size (see registry/wire.hpp)");
+  static_assert(Key<K>, "client<K, V, M>: K is not a Key (see registry/key.hpp)");
+  static_assert(WireEncodable<V>, "client<K, V, M>: V needs a wire<V> (see registry/wire.hpp)");
+  static_assert(Value<V>, "client<K, V, M>: V is not a Value (see registry/value.hpp)");
+  static_assert(Metadata<M>, "client<K, V, M>: M is not a Metadata (see registry/metadata.hpp)");
+  static_assert(Transport<T>, "client<K, V, M>(transport): not a Transport (see registry/transport/transport.hpp)");
+  return ClientBuilder<K, V, M, T, BinaryCodec<K, V, M>>(std::move(transport));
+}
+
+/// Puts a hub together; see HubOptions for what the options mean. `build` throws RegistryError{ConfigError} for a value
+/// that makes no sense.
+template <Eviction P, class C>
+  requires Codec<C, typename P::key_type, typename P::value_type, typename P::metadata_type>
+class HubBuilder {
+ public:
+  using K = typename P::key_type;
+  using V = typename P::value_type;
+  using M = typename P::metadata_type;
+
+  explicit HubBuilder(P policy, HubOptions options = {}, EvictionHook<K, V, M> on_evict = {})
+      : policy_(std::move(policy)), options_(std::move(options)), on_evict_(std::move(on_evict)) {}
+
+  HubBuilder&& options(HubOptions options) && { return set(options_, std::move(options)); }
+  HubBuilder&& lease_ttl(std::chrono::nanoseconds time) && { return set(options_.lease_ttl, time); }
+  HubBuilder&& lease_cleanup_interval(std::chrono::nanoseconds time) && {
+    return set(options_.lease_cleanup_interval, time);
+  }
+  HubBuilder&& max_leases(std::size_t leases) && { return set(options_.max_leases, leases); }
+  HubBuilder&& max_keys_per_query(std::size_t keys) && { return set(options_.max_keys_per_query, keys); }
+  HubBuilder&& insist_on_holder(bool insist) && { return set(options_.insist_on_holder, insist); }
+  HubBuilder&& registration_wait(std::chrono::nanoseconds time) && { return set(options_.registration_wait, time); }
+  HubBuilder&& max_waiting(std::size_t queries) && { return set(options_.max_waiting, queries); }
+  HubBuilder&& max_clients(std::size_t clients) && { return set(options_.max_clients, clients); }
+  HubBuilder&& stall_tolerance(std::chrono::nanoseconds time) && { return set(options_.stall_tolerance, time); }
+  HubBuilder&& log(LogHook hook) && { return set(options_.log, std::move(hook)); }
+
+  /// `hook(key, value, metadata, reason)`, or with a fifth parameter, the `const Departure<K>&` whose `hold()` keeps
+  /// the key from being granted while the object is being deleted. See EvictionHook for what a hook may do.
+  template <class Hook>
+    requires std::invocable<Hook&, const K&, const V&, const M&, EvictionReason> ||
+             std::invocable<Hook&, const K&, const V&, const M&, EvictionReason, const Departure<K>&>
+  HubBuilder&& on_evict(Hook hook) && {
+    if constexpr (std::invocable<Hook&, const K&, const V&, const M&, EvictionReason, const Departure<K>&>) {
+      on_evict_ = std::move(hook);
+    } else {
+      on_evict_ = [hook = std::move(hook)](const K& key, const V& value, const M& metadata, EvictionReason reason,
+                                           const Departure<K>&) mutable { hook(key, value, metadata, reason); };
+    }
+    return std::move(*this);
+  }
+
+  /// Another codec for the same types.
+  template <class Other>
+    requires Codec<Other, K, V, M>
+  HubBuilder<P, Other> codec() && {
+    return HubBuilder<P, Other>(std::move(policy_), std::move(options_), std::move(on_evict_));
+  }
+
+  RegistryHub<P, C> build() && {
+    detail::require_positive("lease_ttl", options_.lease_ttl);
+    detail::require_positive("lease_cleanup_interval", options_.lease_cleanup_interval);
+    detail::require_positive("max_leases", options_.max_leases);
+    detail::require_positive("max_keys_per_query", options_.max_keys_per_query);
+    detail::require_positive("registration_wait", options_.registration_wait);
+    detail::require_positive("max_clients", options_.max_clients);
+    return {std::move(policy_), std::move(options_), std::move(on_evict_)};
+  }
+
+ private:
+  template <class Option, class Setting>
+  HubBuilder&& set(Option& option, Setting&& value) {
+    option = std::forward<Setting>(value);
+    return std::move(*this);
+  }
+
+  P policy_;
+  HubOptions options_;
+  EvictionHook<K, V, M> on_evict_;
+};
+
+/// Starts a hub of these types over a storage, which then has no bound, or over an eviction policy:
+/// `hub<K, V, M>(TailEviction(HashMapStorage<K, V, M>{}, 1'000'000)).lease_ttl(60s).build()`.
+template <class K, class V, class M = NoMetadata, class S>
+auto hub(S storage) {
+  static_assert(FixedWire<K>, "hub<K, V, M>: K needs a wire<K> of fixed size (see registry/wire.hpp)");
+  static_assert(Key<K>, "hub<K, V, M>: K is not a Key (see registry/key.hpp)");
+  static_assert(WireEncodable<V>, "hub<K, V, M>: V needs a wire<V> (see registry/wire.hpp)");
+  static_assert(Value<V>, "hub<K, V, M>: V is not a Value (see registry/value.hpp)");
+  static_assert(Metadata<M>, "hub<K, V, M>: M is not a Metadata (see registry/metadata.hpp)");
+  static_assert(Storage<S> || Eviction<S>,
+                "hub<K, V, M>(storage): neither a Storage nor an Eviction policy (see registry/storage.hpp)");
+  static_assert(StoresEntries<S, K, V, M>, "hub<K, V, M>(storage): the storage is for other types than K, V and M");
+  if constexpr (Eviction<S>) {
+    return HubBuilder<S, BinaryCodec<K, V, M>>(std::move(storage));
+  } else {
+    return HubBuilder<NoEviction<S>, BinaryCodec<K, V, M>>(NoEviction<S>(std::move(storage)));
+  }
+}
+
+}  // namespace registry

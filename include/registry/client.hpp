@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <registry/codec.hpp>
+#include <registry/core/client_core.hpp>
+#include <registry/core/options.hpp>
+#include <registry/list_view.hpp>
+#include <registry/message.hpp>
+#include <registry/transport/blocking_driver.hpp>
+#include <registry/transport/transport.hpp>
+
+namespace registry {
+
+/// What client code is written against: `RegistryClient` over a blocking transport models it, and so may a fake in a
+/// test of that code.
+template <class R>
+concept Registry = requires(R& registry, std::span<const typename R::key_type> keys,
+                            std::span<const Entry<typename R::key_type, typename R::value_type,
+                                                  typename R::metadata_type>> entries) {
+  { registry.can_offload(keys) } -> std::same_as<OffloadResult<typename R::key_type>>;
+  { registry.register_blocks(entries) } -> std::same_as<void>;
+  { registry.flush() } -> std::same_as<void>;
+  {
+    registry.match(keys)
+  } -> std::same_as<
+      std::vector<Entry<typename R::key_type, typename R::value_type, typename R::metadata_type>>>;
+  {
+    registry.match_prefix(keys)
+  } -> std::same_as<
+      std::vector<Entry<typename R::key_type, typename R::value_type, typename R::metadata_type>>>;
+  { registry.remove(keys) } -> std::same_as<std::uint64_t>;
+  { registry.touch(keys) } -> std::same_as<std::uint64_t>;
+};
+
+namespace detail {
+
+/// Which class drives a core over a transport.
+template <class Core, class T>
+struct DriverFor;
+
+template <class Core, BlockingTransport T>
+struct DriverFor<Core, T> {
+  using type = BlockingDriver<Core, T>;
+};
+
+template <class Core, AsyncTransport T>
+struct DriverFor<Core, T> {
+  using type = typename T::template Driver<Core>;
+};
+
+}  // namespace detail
+
+/// A worker's side. Make one with `client<K, V, M>(transport)...build()`. Safe from any thread.
+///
+/// Over a blocking transport it has the blocking calls; they throw RegistryError (Timeout after `request_timeout`,
+/// Disconnected once closed, HubError with the hub's own words). Over an Asio transport it has the `async_` calls,
+/// which take any completion token and complete with a `std::error_code` of `registry_category()` first. Arguments are
+/// encoded before a call returns: nothing that was passed in is referred to afterwards.
+template <Key K, Value V, Metadata M, Transport T, class C = BinaryCodec<K, V, M>>
+  requires Codec<C, K, V, M>
+class RegistryClient {
+ public:
+  using key_type = K;
+  using value_type = V;
+  using metadata_type = M;
+  using EntryType = Entry<K, V, M>;
+  using Core = ClientCore<K, V, M, C>;
+
+  RegistryClient(T transport, ClientOptions options)
+      : driver_(std::make_unique<Driver>(std::move(transport), std::move(options))) {}
+  RegistryClient(RegistryClient&&) noexcept = default;
+  RegistryClient& operator=(RegistryClient&&) noexcept = default;
+  ~RegistryClient() = default;
+
+  /// Which of these blocks this client shall store: those under `can_offload`, for which it holds a lease now.
+  OffloadResult<K> can_offload(ListView<K> keys)
+    requires BlockingTransport<T>
+  {
+    return driver_->run(Core::offload(copy(keys)));
+  }
+
+  /// Tells the hub that these blocks are stored: all are accepted and travel with their batch, or none is. Throws
+  /// Undelivered, which holds them, when one cannot be encoded (EncodeError) or when they had to wait at the
+  /// high-water mark for longer than `register_timeout` (Timeout).
+  void register_blocks(ListView<EntryType> entries)
+    requires BlockingTransport<T>
+  {
+    driver_->add(entries);
+  }
+
+  /// Returns when every entry registered before was handed to the transport; that the hub has applied it is not said.
+  void flush()
+    requires BlockingTransport<T>
+  {
+    driver_->flush();
+  }
+
+  /// The stored entries among these keys, in the order asked.
+  std::vector<EntryType> match(ListView<K> keys)
+    requires BlockingTransport<T>
+  {
+    return driver_->run(Core::match(copy(keys)));
+  }
+
+  /// The longest stored prefix of these keys: it ends at the first that is not stored.
+  std::vector<EntryType> match_prefix(ListView<K> keys)
+    requires BlockingTransport<T>
+  {
+    return driver_->run(Core::match_prefix(copy(keys)));
+  }
+
+  /// Makes the hub forget these keys, also where this client has only just registered them; how many were stored.
+  std::uint64_t remove(ListView<K> keys)
+    requires BlockingTransport<T>
+  {
+    return driver_->run(Core::remove(copy(keys)));
+  }
+
+  /// Tells the hub's eviction policy that these keys were used; how many are stored.
+  std::uint64_t touch(ListView<K> keys)
+    requires BlockingTransport<T>
+  {
+    return driver_->run(Core::touch(copy(keys)));
+  }
+
+  /// Gives back the leases that this client holds on these keys, for others to take at once; how many it held. Throws
+  /// Unsupported where the hub does not know how (the Rust one): they run out by themselves there.
+  std::uint64_t release(ListView<K> keys)
+    requires BlockingTransport<T>
+  {
+    return driver_->run(Core::release(copy(keys)));
+  }
+
+  /// Hands over what is pending, waits for at most `limit`, and returns the entries that it could not hand over. The
+  /// destructor does the same within `close_timeout` and reports to the log hook.
+  std::vector<EntryType> close(std::chrono::nanoseconds limit)
+    requires BlockingTransport<T>
+  {
+    return driver_->close(limit);
+  }
+
+ private:
+  using Driver = typename detail::DriverFor<Core, T>::type;
+
+  static std::vector<K> copy(ListView<K> keys) { return {keys.begin(), keys.end()}; }
+
+  std::unique_ptr<Driver> driver_;
+};
+
+}  // namespace registry

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <iterator>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <registry/codec.hpp>
+#include <registry/core/instant.hpp>
+#include <registry/envelope.hpp>
+#include <registry/error.hpp>
+
+namespace registry {
+
+/// A registration ready to travel: its message, and the frame behind it.
+struct Batch {
+  Bytes message;
+  Bytes envelope;
+};
+
+/// Gathers entries into registrations. Entries are encoded as they come and exist only so: what could not be sent is
+/// read back from its own bytes. Not thread-safe.
+template <Key K, Value V, Metadata M, class C>
+  requires Codec<C, K, V, M>
+class Batcher {
+ public:
+  using EntryType = Entry<K, V, M>;
+
+  /// A batch is sealed at `size` entries (at least 1), at 1 MiB, or `timeout` after its first entry.
+  Batcher(std::size_t size, std::chrono::nanoseconds timeout, ClientId client, std::string name_space)
+      : size_(std::max<std::size_t>(size, 1)),
+        timeout_(timeout),
+        client_(client),
+        name_space_(std::move(name_space)) {}
+
+  /// Adds all entries, or, if one of them cannot be encoded, none.
+  std::optional<Error> add(std::span<const EntryType> entries, SteadyTime now) {
+    const std::size_t sealed_before = sealed_.size();
+    const std::size_t count_before = open_count_;
+    const SteadyTime since_before = open_since_;
+    for (const EntryType& entry : entries) {
+      if (open_count_ == 0) {
+        C::begin_entries(MessageType::register_entries, open_);
+        open_since_ = now;
+      }
+      if (auto error = C::append_entry(entry.key, entry.value, entry.metadata, open_)) {
+        roll_back(sealed_before, count_before);
+        open_since_ = since_before;
+        return error;
+      }
+      if (++open_count_ >= size_ || open_.size() >= max_bytes) seal();
+    }
+    return std::nullopt;
+  }
+
+  /// Makes what is pending a batch.
+  void seal() {
+    if (open_count_ == 0) return;
+    Batch batch;
+    Envelope{++sequence_, client_, std::nullopt, name_space_}.encode(batch.envelope);
+    batch.message = std::exchange(open_, Bytes{});
+    open_count_ = 0;
+    sealed_.push_back(std::move(batch));
+  }
+
+  void seal_if_due(SteadyTime now) {
+    if (open_count_ > 0 && now >= open_since_ + timeout_) seal();
+  }
+
+  /// When the pending entries are to be sealed, if there are any.
+  std::optional<SteadyTime> deadline() const {
+    if (open_count_ == 0) return std::nullopt;
+    return open_since_ + timeout_;
+  }
+
+  bool has_batch() const noexcept { return !sealed_.empty(); }
+
+  /// The next batch to send, taken out; one that could not be sent is put back in its place.
+  Batch take_batch() {
+    Batch batch = std::move(sealed_.front());
+    sealed_.pop_front();
+    return batch;
+  }
+
+  void put_back(Batch batch) { sealed_.push_front(std::move(batch)); }
+
+  /// The number of the last batch sealed; 0 before the first.
+  std::uint64_t last_sequence() const noexcept { return sequence_; }
+
+  /// Everything not taken, in the order it came; the batcher is empty afterwards.
+  std::vector<EntryType> take_entries() {
+    seal();
+    std::vector<EntryType> all;
+    for (const Batch& batch : std::exchange(sealed_, {})) {
+      std::vector<EntryType> some = read_back(batch.message);
+      all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+    }
+    return all;
+  }
+
+ private:
+  static constexpr std::size_t max_bytes = 1 << 20;
+
+  /// Throws if a `wire` of the user's does not read what it wrote.
+  static std::vector<EntryType> read_back(ByteView message) {
+    std::vector<EntryType> entries;
+    if (auto error = C::decode_entries(message, entries)) throw RegistryError(std::move(*error));
+    return entries;
+  }
+
+  /// Only an entry that cannot be encoded leads here, so that it may take its time.
+  void roll_back(std::size_t sealed, std::size_t count) {
+    if (sealed_.size() > sealed) {
+      // The first batch sealed since then begins with what was pending.
+      sequence_ -= sealed_.size() - sealed;
+      open_ = std::move(sealed_[sealed].message);
+      sealed_.resize(sealed);
+    }
+    const std::vector<EntryType> entries = count > 0 ? read_back(open_) : std::vector<EntryType>{};
+    C::begin_entries(MessageType::register_entries, open_);
+    for (std::size_t i = 0; i < count; ++i) C::append_entry(entries[i].key, entries[i].value, entries[i].metadata, open_);
+    open_count_ = count;
+  }
+
+  std::size_t size_;
+  std::chrono::nanoseconds timeout_;
+  ClientId client_;
+  std::string name_space_;
+  Bytes open_;
+  std::size_t open_count_ = 0;
+  SteadyTime open_since_{};
+  std::deque<Batch> sealed_;
+  std::uint64_t sequence_ = 0;
+};
+
+}  // namespace registry

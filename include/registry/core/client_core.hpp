@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <registry/bytes.hpp>
+#include <registry/codec.hpp>
+#include <registry/core/batcher.hpp>
+#include <registry/core/instant.hpp>
+#include <registry/core/known_keys.hpp>
+#include <registry/core/options.hpp>
+#include <registry/envelope.hpp>
+#include <registry/error.hpp>
+#include <registry/message.hpp>
+
+namespace registry {
+
+using RequestId = std::uint64_t;
+
+/// A result, or why there is none.
+template <class T>
+using Outcome = std::variant<T, Error>;
+
+/// One query on its way: what is sent, and what is needed to read the answer. Owns all of it: nothing that the caller
+/// passed in is referred to.
+template <class K>
+struct Call {
+  MessageType type{};
+  RequestId id = 0;
+  Bytes envelope;
+  Bytes message;
+  std::vector<K> keys;  // as the caller named them
+};
+
+template <class K>
+struct OffloadCall : Call<K> {
+  using Result = OffloadResult<K>;
+  /// Where the client knew the answer itself; empty if it knew none.
+  std::vector<bool> known;
+};
+
+template <class K, class V, class M>
+struct MatchCall : Call<K> {
+  using Result = std::vector<Entry<K, V, M>>;
+  bool prefix_only = false;
+};
+
+/// remove, touch, release: answered with how many keys it applied to.
+template <class K>
+struct CountCall : Call<K> {
+  using Result = std::uint64_t;
+};
+
+/// Asks whether the hub serves the client's namespace.
+template <class K>
+struct HelloCall : Call<K> {
+  using Result = std::monostate;
+};
+
+/// What arrived on a query connection: the message, and whose answer it is where the peer said so.
+struct Answer {
+  std::optional<RequestId> id;
+  ByteView message;
+};
+
+/// What a client does, without sockets, clocks or threads: calls and the time go in, bytes come out, answers go in,
+/// results come out. A driver moves the bytes. Not thread-safe: a driver that serves several threads locks around it.
+template <Key K, Value V, Metadata M, class C = BinaryCodec<K, V, M>>
+  requires Codec<C, K, V, M>
+class ClientCore {
+ public:
+  using key_type = K;
+  using value_type = V;
+  using metadata_type = M;
+  using EntryType = Entry<K, V, M>;
+  using Offload = OffloadCall<K>;
+  using Match = MatchCall<K, V, M>;
+  using Count = CountCall<K>;
+  using Hello = HelloCall<K>;
+
+  ClientCore(ClientOptions options, ClientId id)
+      : options_(std::move(options)),
+        id_(id),
+        batcher_(options_.batch_size, options_.batch_timeout, id, options_.name_space),
+        cache_(options_.local_cache, options_.local_cache_ttl),
+        registered_(max_registered, options_.registered_ttl) {
+    if (options_.name_space.empty() || options_.name_space.size() > Envelope::max_namespace) {
+      throw RegistryError(ConfigError{"namespace", options_.name_space, "1 to 255 bytes"});
+    }
+  }
+
+  const ClientOptions& options() const noexcept { return options_; }
+  const ClientId& id() const noexcept { return id_; }
+  Batcher<K, V, M, C>& batcher() noexcept { return batcher_; }
+
+  /// Whether the hub must be asked for the namespace (a `Hello`) before anything else: whoever does not know
+  /// envelopes would take us for a client of `default`.
+  bool needs_hello() const noexcept { return !welcome_ && options_.name_space != default_namespace; }
+
+  static Offload offload(std::vector<K> keys) { return {{MessageType::can_offload, 0, {}, {}, std::move(keys)}, {}}; }
+  static Match match(std::vector<K> keys) { return {{MessageType::match, 0, {}, {}, std::move(keys)}, false}; }
+  static Match match_prefix(std::vector<K> keys) { return {{MessageType::match, 0, {}, {}, std::move(keys)}, true}; }
+  static Count remove(std::vector<K> keys) { return {{MessageType::remove, 0, {}, {}, std::move(keys)}}; }
+  static Count touch(std::vector<K> keys) { return {{MessageType::touch, 0, {}, {}, std::move(keys)}}; }
+  static Count release(std::vector<K> keys) { return {{MessageType::release, 0, {}, {}, std::move(keys)}}; }
+  static Hello hello() { return {{MessageType::hello, 0, {}, {}, {}}}; }
+
+  /// Whether registrations of this call's keys may still be on their way, so that the batcher must be emptied into the
+  /// transport before `begin`: the call must not overtake them.
+  bool follows_registrations(const Count& call, SteadyTime now) {
+    return call.type == MessageType::remove &&
+           std::ranges::any_of(call.keys, [&](const K& key) { return registered_.contains(key, now); });
+  }
+
+  /// Makes the frames of the call. False if there is nothing to ask the hub: then `finish_locally` has the result.
+  template <class AnyCall>
+  bool begin(AnyCall& call, RequestId id, SteadyTime now) {
+    call.id = id;
+    std::optional<std::uint64_t> after;
+    if constexpr (std::same_as<AnyCall, Hello>) {
+      C::encode_text(call.type, options_.name_space, call.message);
+    } else if constexpr (std::same_as<AnyCall, Offload>) {
+      if (!encode_unknown(call, now)) return false;
+    } else {
+      if (call.keys.empty()) return false;
+      if constexpr (std::same_as<AnyCall, Count>) after = prepare(call, now);
+      C::encode_keys(call.type, call.keys, call.message);
+    }
+    Envelope{id, id_, after, options_.name_space}.encode(call.envelope);
+    return true;
+  }
+
+  /// The result of a call for which `begin` said false.
+  template <class AnyCall>
+  typename AnyCall::Result finish_locally(AnyCall& call) {
+    if constexpr (std::same_as<AnyCall, Offload>) {
+      return merge(call, {});
+    } else {
+      return {};
+    }
+  }
+
+  /// Takes what arrived on a query connection apart. Nothing where it is not for this client: an answer without an
+  /// envelope from a hub that returns envelopes, or an envelope that is not ours.
+  std::optional<Answer> read(Frames frames) {
+    if (frames.size() == 1) {
+      if (echoes_envelopes_ == true) return std::nullopt;
+      echoes_envelopes_ = false;
+      return Answer{std::nullopt, frames.front()};
+    }
+    if (frames.size() != 2) return std::nullopt;
+    const auto envelope = Envelope::decode(frames.front());
+    if (!envelope || envelope->client != id_) return std::nullopt;
+    echoes_envelopes_ = true;
+    return Answer{envelope->number, frames.back()};
+  }
+
+  /// Whether the hub returns envelopes; nothing before it has answered. To one that does not (the Rust one) only one
+  /// request may be in flight on a connection, and none after one that was given up.
+  std::optional<bool> echoes_envelopes() const noexcept { return echoes_envelopes_; }
+
+  /// Reads the answer to a call.
+  template <class AnyCall>
+  Outcome<typename AnyCall::Result> finish(AnyCall& call, ByteView message, SteadyTime now) {
+    MessageType type{};
+    if (auto error = C::decode_type(message, type)) {
+      if (is_extension(call.type)) return Error{Unsupported{operation(call.type)}};
+      return std::move(*error);
+    }
+    if (type == MessageType::error_response) return refusal(call, message);
+    if (type != answer_type(call.type)) return Error{InvalidMessageType{static_cast<unsigned>(type)}};
+    return read_answer(call, message, now);
+  }
+
+  /// What to send behind a call that failed or was given up, so that the hub takes back what its answer may have
+  /// granted: a second frame pair. Nothing if there is nothing to take back, or the hub would not understand.
+  template <class AnyCall>
+  std::optional<std::pair<Bytes, Bytes>> withdrawal(const AnyCall& call) const {
+    if constexpr (std::same_as<AnyCall, Offload>) {
+      if (echoes_envelopes_ != true) return std::nullopt;
+      std::pair<Bytes, Bytes> frames{call.envelope, {}};
+      C::encode_keys(MessageType::withdraw, asked(call), frames.second);
+      return frames;
+    } else {
+      return std::nullopt;
+    }
+  }
+
+  /// Takes entries for registration: all, or, with an EncodeError, none.
+  std::optional<Error> add(std::span<const EntryType> entries, SteadyTime now) {
+    if (auto error = batcher_.add(entries, now)) return error;
+    for (const EntryType& entry : entries) registered_.add(entry.key, now);
+    return std::nullopt;
+  }
+
+ private:
+  /// Keys of this client that may be registered but not yet applied; beyond that the oldest are asked for again.
+  static constexpr std::size_t max_registered = 1'000'000;
+
+  static bool is_extension(MessageType type) noexcept { return static_cast<std::uint8_t>(type) >= 32; }
+
+  static MessageType answer_type(MessageType query) noexcept {
+    switch (query) {
+      case MessageType::can_offload: return MessageType::can_offload_response;
+      case MessageType::match: return MessageType::match_response;
+      case MessageType::remove: return MessageType::remove_response;
+      case MessageType::touch: return MessageType::touch_response;
+      case MessageType::release: return MessageType::release_response;
+      case MessageType::hello: return MessageType::hello_response;
+      case MessageType::register_entries:
+      case MessageType::can_offload_response:
+      case MessageType::match_response:
+      case MessageType::remove_response:
+      case MessageType::touch_response:
+      case MessageType::error_response:
+      case MessageType::hello_response:
+      case MessageType::release_response:
+      case MessageType::withdraw: break;
+    }
+    return MessageType::error_response;
+  }
+
+  std::string operation(MessageType type) const {
+    return type == MessageType::hello ? "namespace \"" + options_.name_space + "\"" : "release";
+  }
+
+  /// Whether there is a key left that only the hub can answer for.
+  bool encode_unknown(Offload& call, SteadyTime now) {
+    if (call.keys.empty()) return false;
+    if (!registered_.empty() || !cache_.empty()) {
+      call.known.resize(call.keys.size());
+      for (std::size_t i = 0; i < call.keys.size(); ++i) {
+        call.known[i] = registered_.contains(call.keys[i], now) || cache_.contains(call.keys[i], now);
+      }
+      if (std::ranges::none_of(call.known, std::identity{})) call.known.clear();
+    }
+    if (call.known.empty()) {
+      C::encode_keys(call.type, call.keys, call.message);
+      return true;
+    }
+    const std::vector<K> unknown = asked(call);
+    if (unknown.empty()) return false;
+    C::encode_keys(call.type, unknown, call.message);
+    return true;
+  }
+
+  std::vector<K> asked(const Offload& call) const {
+    if (call.known.empty()) return call.keys;
+    std::vector<K> unknown;
+    for (std::size_t i = 0; i < call.keys.size(); ++i) {
+      if (!call.known[i]) unknown.push_back(call.keys[i]);
+    }
+    return unknown;
+  }
+
+  /// A remove takes its keys out of what the client knows, and travels behind their registrations.
+  std::optional<std::uint64_t> prepare(const Count& call, SteadyTime now) {
+    if (call.type != MessageType::remove) return std::nullopt;
+    std::optional<std::uint64_t> after;
+    for (const K& key : call.keys) {
+      if (registered_.contains(key, now)) after = batcher_.last_sequence();
+      registered_.forget(key);
+      cache_.forget(key);
+    }
+    return after;
+  }
+
+  template <class AnyCall>
+  Outcome<typename AnyCall::Result> refusal(const AnyCall& call, ByteView message) {
+    std::string text;
+    if (auto error = C::decode_text(message, text)) return std::move(*error);
+    if (is_extension(call.type)) return Error{Unsupported{operation(call.type) + " (the hub says: " + text + ")"}};
+    return Error{HubError{std::move(text)}};
+  }
+
+  Outcome<OffloadResult<K>> read_answer(Offload& call, ByteView message, SteadyTime now) {
+    std::vector<OffloadStatus> statuses;
+    if (auto error = C::decode_statuses(message, statuses)) return std::move(*error);
+    const auto asked_count =
+        call.keys.size() - static_cast<std::size_t>(std::ranges::count(call.known, true));
+    if (statuses.size() != asked_count) return Error{DecodeError{"statuses, one per key", asked_count, statuses.size()}};
+    settle(call, statuses, now);
+    OffloadResult<K> result = merge(call, statuses);
+    if (options_.local_cache > 0) {
+      for (const K& key : result.already_stored) cache_.add(key, now);
+    }
+    return result;
+  }
+
+  Outcome<std::vector<EntryType>> read_answer(Match& call, ByteView message, SteadyTime) {
+    std::vector<EntryType> found;
+    if (auto error = C::decode_entries(message, found)) return std::move(*error);
+    std::size_t next = 0;
+    std::size_t prefix = 0;
+    bool unbroken = true;
+    for (const K& key : call.keys) {
+      if (next < found.size() && found[next].key == key) {
+        ++next;
+        if (unbroken) prefix = next;
+      } else {
+        unbroken = false;
+        cache_.forget(key);
+      }
+    }
+    if (next != found.size()) return Error{DecodeError{"matched entries that were asked for", next, found.size()}};
+    if (call.prefix_only) found.erase(found.begin() + static_cast<std::ptrdiff_t>(prefix), found.end());
+    return found;
+  }
+
+  Outcome<std::uint64_t> read_answer(Count&, ByteView message, SteadyTime) {
+    std::uint64_t count = 0;
+    if (auto error = C::decode_count(message, count)) return std::move(*error);
+    return count;
+  }
+
+  Outcome<std::monostate> read_answer(Hello&, ByteView message, SteadyTime) {
+    std::string text;
+    if (auto error = C::decode_text(message, text)) return std::move(*error);
+    if (text != options_.name_space) return Error{Unsupported{operation(MessageType::hello)}};
+    welcome_ = true;
+    return std::monostate{};
+  }
+
+  /// What this client registered while the query was on its way is stored, whatever the hub had applied by then.
+  void settle(const Offload& call, std::span<OffloadStatus> said, SteadyTime now) {
+    if (registered_.empty()) return;
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < call.keys.size(); ++i) {
+      if (!call.known.empty() && call.known[i]) continue;
+      if (registered_.contains(call.keys[i], now)) said[next] = OffloadStatus::already_stored;
+      ++next;
+    }
+  }
+
+  /// The caller's view: what the client knew, and what the hub said of the rest.
+  OffloadResult<K> merge(Offload& call, std::span<const OffloadStatus> said) const {
+    OffloadResult<K> result;
+    result.statuses.reserve(call.keys.size());
+    for (std::size_t i = 0; i < call.keys.size(); ++i) {
+      OffloadStatus status = OffloadStatus::already_stored;
+      if (call.known.empty() || !call.known[i]) {
+        status = said.front();
+        said = said.subspan(1);
+      }
+      result.statuses.push_back(status);
+      auto& keys = status == OffloadStatus::granted  ? result.can_offload
+                   : status == OffloadStatus::leased ? result.leased
+                                                     : result.already_stored;
+      keys.push_back(call.keys[i]);
+    }
+    return result;
+  }
+
+  ClientOptions options_;
+  ClientId id_;
+  Batcher<K, V, M, C> batcher_;
+  KnownKeys<K> cache_;
+  KnownKeys<K> registered_;
+  std::optional<bool> echoes_envelopes_;
+  bool welcome_ = false;
+};
+
+}  // namespace registry

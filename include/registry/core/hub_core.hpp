@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <registry/bytes.hpp>
+#include <registry/codec.hpp>
+#include <registry/core/catalogue.hpp>
+#include <registry/core/holder.hpp>
+#include <registry/core/instant.hpp>
+#include <registry/core/lease_manager.hpp>
+#include <registry/core/options.hpp>
+#include <registry/core/sequence_tracker.hpp>
+#include <registry/detail/counter.hpp>
+#include <registry/envelope.hpp>
+#include <registry/error.hpp>
+#include <registry/eviction.hpp>
+#include <registry/stats.hpp>
+
+namespace registry {
+
+/// What a hub does, without sockets, clocks or threads: a message and the time go in, answers come out.
+///
+/// Answers go to `reply(recipient, envelope, message) -> bool`, where `recipient` and `envelope` are what came with the
+/// query, and false says that the recipient could not be reached: what the answer granted is then taken back. All
+/// calls on one thread, except `stats`. Nothing that comes from outside makes a call throw.
+template <Eviction P, class C = BinaryCodec<typename P::key_type, typename P::value_type, typename P::metadata_type>>
+  requires Codec<C, typename P::key_type, typename P::value_type, typename P::metadata_type>
+class HubCore {
+ public:
+  using K = typename P::key_type;
+  using V = typename P::value_type;
+  using M = typename P::metadata_type;
+  using EntryType = Entry<K, V, M>;
+
+  HubCore(P policy, HubOptions options, EvictionHook<K, V, M> on_evict = {})
+      : options_(std::move(options)),
+        catalogue_(std::move(policy), std::move(on_evict), options_.log),
+        leases_(options_.lease_ttl, options_.max_leases),
+        sequences_(options_.max_clients) {}
+
+  /// A query from `sender` (its routing id): the last frame is `message`, those before it `envelope`.
+  template <class Reply>
+  void query(ByteView sender, Frames envelope, ByteView message, Instant now, Reply&& reply) {
+    queries_.add();
+    granted_keys_.clear();
+    const std::optional<Envelope> ours = envelope.size() == 1 ? Envelope::decode(envelope.front()) : std::nullopt;
+    const Asker asker{ours ? Holder::client(ours->client) : Holder::connection(sender),
+                      ours ? ours->number : ++anonymous_requests_,
+                      ours ? ours->name_space : default_namespace};
+    if (ours && ours->after && must_wait(*ours, message)) {
+      if (waiting_.size() < options_.max_waiting) {
+        wait(sender, envelope, message, *ours, now);
+        return;
+      }
+      refuse(LimitExceeded{"max_waiting", options_.max_waiting, waiting_.size() + 1});
+      deliver(sender, envelope, asker, now, reply);
+      return;
+    }
+    answer(asker, message, now);
+    deliver(sender, envelope, asker, now, reply);
+  }
+
+  /// A registration: `envelope` is its second frame where it has one, `sender` what the transport knows of who sent it.
+  template <class Reply>
+  void registration(std::string_view sender, std::optional<ByteView> envelope, ByteView message, Instant now,
+                    Reply&& reply) {
+    registrations_.add();
+    std::optional<Envelope> ours;
+    if (envelope) {
+      ours = Envelope::decode(*envelope);
+      if (!ours) {
+        malformed_.add();
+        report(now, "a registration from " + std::string{sender} + " was dropped: its second frame is no envelope");
+        return;
+      }
+    }
+    if (ours && !sequences_.advance(ours->client, ours->number)) {
+      late_.add();
+      report(now, "a registration from " + std::string{sender} + " was dropped: it came too late or twice");
+      return;
+    }
+    apply(sender, ours, message, now);
+    if (ours) release_waiting(now, reply, [&](const Waiting& w) { return sequences_.has_applied(w.client, w.after); });
+  }
+
+  /// A message that the transport could not take apart: counted, reported, dropped.
+  void malformed(std::string_view sender, std::string_view why, Instant now) {
+    malformed_.add();
+    report(now, "a message from " + std::string{sender} + " was dropped: " + std::string{why});
+  }
+
+  /// Does what time has made due: carries out queries that have waited long enough and collects, in bounded slices,
+  /// leases and entries that are over.
+  template <class Reply>
+  void tick(Instant now, Reply&& reply) {
+    while (!waiting_.empty() && now.lease >= waiting_.front().deadline) {
+      // From here on a registration that was waited for is late: what the client did after it has happened.
+      sequences_.advance(waiting_.front().client, waiting_.front().after);
+      release_waiting(now, reply, [&](const Waiting& w) { return sequences_.has_applied(w.client, w.after); });
+    }
+    if (now.lease < next_cleanup_.value_or(now.lease)) return;
+    const std::size_t leases = leases_.expire(now.lease, slice);
+    const std::size_t entries = catalogue_.expire(now.wall, slice);
+    const bool more = leases == slice || entries == slice;
+    next_cleanup_ = more ? now.lease : now.lease + options_.lease_cleanup_interval;
+  }
+
+  /// When `tick` has something to do, by the lease clock; nothing while there is nothing to wait for.
+  std::optional<SteadyTime> next_deadline() const {
+    std::optional<SteadyTime> next;
+    if (!waiting_.empty()) next = waiting_.front().deadline;
+    if (leases_.next_deadline() || catalogue_.has_expiring()) {
+      const SteadyTime cleanup = next_cleanup_.value_or(SteadyTime::min());
+      next = next ? std::min(*next, cleanup) : cleanup;
+    }
+    return next;
+  }
+
+  /// What has happened so far; from any thread.
+  HubStats stats() const noexcept {
+    HubStats stats;
+    stats.queries = queries_.load();
+    stats.registrations = registrations_.load();
+    stats.entries_registered = entries_registered_.load();
+    stats.entries_refused = entries_refused_.load();
+    stats.granted = granted_.load();
+    stats.already_stored = already_stored_.load();
+    stats.leased = leased_.load();
+    stats.malformed = malformed_.load();
+    stats.undeliverable = undeliverable_.load();
+    stats.late = late_.load();
+    catalogue_.add_to(stats);
+    stats.leases = leases_.stats();
+    return stats;
+  }
+
+  /// The policy and the entries in it, for a hub that fills or reads its catalogue itself; on the hub's thread.
+  P& policy() noexcept { return catalogue_.policy(); }
+
+  const HubOptions& options() const noexcept { return options_; }
+
+ private:
+  static constexpr std::size_t slice = 256;
+  static constexpr std::uint64_t reports_per_second = 10;
+
+  struct Asker {
+    Holder holder;
+    std::uint64_t request;
+    std::string_view name_space;
+  };
+
+  /// A query that waits for a registration of its client, with all that is needed to answer it later.
+  struct Waiting {
+    Bytes sender;
+    Bytes envelope;
+    Bytes message;
+    ClientId client;
+    std::uint64_t after;
+    SteadyTime deadline;
+  };
+
+  bool must_wait(const Envelope& ours, ByteView message) const {
+    MessageType type{};
+    return !C::decode_type(message, type) && type == MessageType::remove &&
+           !sequences_.has_applied(ours.client, *ours.after);
+  }
+
+  void wait(ByteView sender, Frames envelope, ByteView message, const Envelope& ours, Instant now) {
+    const auto copy = [](ByteView bytes) { return Bytes(bytes.begin(), bytes.end()); };
+    waiting_.push_back({copy(sender), copy(envelope.front()), copy(message), ours.client, *ours.after,
+                        now.lease + options_.registration_wait});
+  }
+
+  template <class Reply, class Ready>
+  void release_waiting(Instant now, Reply& reply, Ready ready) {
+    for (std::size_t i = 0; i < waiting_.size();) {
+      if (!ready(waiting_[i])) {
+        ++i;
+        continue;
+      }
+      const Waiting due = std::move(waiting_[i]);
+      waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+      const ByteView frame = due.envelope;
+      const Envelope ours = *Envelope::decode(frame);
+      const Asker asker{Holder::client(ours.client), ours.number, ours.name_space};
+      answer(asker, due.message, now);
+      deliver(due.sender, Frames{&frame, 1}, asker, now, reply);
+    }
+  }
+
+  /// Leaves the answer to `message` in `answer_`.
+  void answer(const Asker& asker, ByteView message, Instant now) {
+    granted_keys_.clear();
+    MessageType type{};
+    std::optional<Error> error = C::decode_type(message, type);
+    if (!error && asker.name_space != default_namespace) {
+      return refuse(Unsupported{"namespace \"" + std::string{asker.name_space} + "\"; this hub serves \"" +
+                                std::string{default_namespace} + "\""});
+    }
+    if (!error) {
+      try {
+        error = dispatch(asker, type, message, now);
+      } catch (const std::exception& failure) {
+        take_back(asker, now);
+        return refuse(StorageError{failure.what()});
+      }
+    }
+    if (error) {
+      malformed_.add();
+      refuse(*error);
+    }
+  }
+
+  /// An error here means a malformed message, before which nothing has changed.
+  std::optional<Error> dispatch(const Asker& asker, MessageType type, ByteView message, Instant now) {
+    switch (type) {
+      case MessageType::can_offload:
+      case MessageType::match:
+      case MessageType::remove:
+      case MessageType::touch:
+      case MessageType::release:
+      case MessageType::withdraw: break;
+      case MessageType::hello: return hello(asker, message);
+      case MessageType::register_entries:
+      case MessageType::can_offload_response:
+      case MessageType::match_response:
+      case MessageType::remove_response:
+      case MessageType::touch_response:
+      case MessageType::error_response:
+      case MessageType::hello_response:
+      case MessageType::release_response: return InvalidMessageType{static_cast<unsigned>(type)};
+    }
+    if (auto error = C::decode_keys(message, keys_)) return error;
+    if (keys_.size() > options_.max_keys_per_query) {
+      refuse(LimitExceeded{"max_keys_per_query", options_.max_keys_per_query, keys_.size()});
+      return std::nullopt;
+    }
+    if (type == MessageType::can_offload) {
+      can_offload(asker, now);
+    } else if (type == MessageType::match) {
+      match(now);
+    } else if (type == MessageType::remove) {
+      count(MessageType::remove_response, [&](const K& key) { return catalogue_.remove(key, now.wall); });
+    } else if (type == MessageType::touch) {
+      count(MessageType::touch_response, [&](const K& key) { return catalogue_.touch(key, now.wall); });
+    } else if (type == MessageType::release) {
+      count(MessageType::release_response,
+            [&](const K& key) { return leases_.release(key, asker.holder, now.lease); });
+    } else {
+      count(MessageType::release_response,
+            [&](const K& key) { return leases_.withdraw(key, asker.holder, asker.request, now.lease); });
+    }
+    return std::nullopt;
+  }
+
+  void can_offload(const Asker& asker, Instant now) {
+    statuses_.clear();
+    std::uint64_t stored = 0;
+    for (const K& key : keys_) {
+      catalogue_.drop_if_over(key, now.wall);
+      if (catalogue_.find(key) != nullptr) {
+        statuses_.push_back(OffloadStatus::already_stored);
+        ++stored;
+      } else if (catalogue_.is_held(key)) {
+        statuses_.push_back(OffloadStatus::leased);
+      } else {
+        const LeaseAnswer lease = leases_.acquire(key, asker.holder, asker.request, now.lease);
+        if (lease == LeaseAnswer::full) {
+          take_back(asker, now);
+          return refuse(LimitExceeded{"max_leases", leases_.max_leases(), leases_.max_leases() + 1});
+        }
+        if (lease == LeaseAnswer::granted) granted_keys_.push_back(key);
+        statuses_.push_back(lease == LeaseAnswer::granted ? OffloadStatus::granted : OffloadStatus::leased);
+      }
+    }
+    granted_.add(granted_keys_.size());
+    already_stored_.add(stored);
+    leased_.add(keys_.size() - granted_keys_.size() - stored);
+    C::encode_statuses(statuses_, answer_);
+  }
+
+  void match(Instant now) {
+    for (const K& key : keys_) catalogue_.drop_if_over(key, now.wall);
+    C::begin_entries(MessageType::match_response, answer_);
+    for (const K& key : keys_) {
+      const auto* stored = catalogue_.find(key);
+      if (stored == nullptr) continue;
+      if (auto error = C::append_entry(key, stored->value, stored->metadata, answer_)) {
+        return refuse(StorageError{"key " + key_hex(key) + ": " + to_string(*error)});
+      }
+    }
+  }
+
+  template <class Action>
+  void count(MessageType type, Action action) {
+    std::uint64_t n = 0;
+    for (const K& key : keys_) n += action(key) ? 1U : 0U;
+    C::encode_count(type, n, answer_);
+  }
+
+  /// A client that needs a namespace asks for it by name and hears it back: a hub that ignores envelopes cannot.
+  std::optional<Error> hello(const Asker& asker, ByteView message) {
+    if (auto error = C::decode_text(message, text_)) return error;
+    if (text_ != asker.name_space) {
+      refuse(Unsupported{"hello for namespace \"" + text_ + "\" in an envelope for \"" +
+                         std::string{asker.name_space} + "\""});
+      return std::nullopt;
+    }
+    C::encode_text(MessageType::hello_response, asker.name_space, answer_);
+    return std::nullopt;
+  }
+
+  void refuse(const Error& error) { C::encode_text(MessageType::error_response, to_string(error), answer_); }
+
+  template <class Reply>
+  void deliver(ByteView sender, Frames envelope, const Asker& asker, Instant now, Reply& reply) {
+    if (reply(sender, envelope, ByteView{answer_})) return;
+    undeliverable_.add();
+    take_back(asker, now);
+  }
+
+  void take_back(const Asker& asker, Instant now) {
+    for (const K& key : granted_keys_) leases_.withdraw(key, asker.holder, asker.request, now.lease);
+    granted_keys_.clear();
+  }
+
+  void apply(std::string_view sender, const std::optional<Envelope>& ours, ByteView message, Instant now) {
+    MessageType type{};
+    std::optional<Error> error = C::decode_type(message, type);
+    if (!error && type != MessageType::register_entries) error = InvalidMessageType{static_cast<unsigned>(type)};
+    if (!error) error = C::decode_entries(message, entries_);
+    if (error) {
+      malformed_.add();
+      return report(now, "a registration from " + std::string{sender} + " was dropped: " + to_string(*error));
+    }
+    const std::string_view name_space = ours ? ours->name_space : default_namespace;
+    if (name_space != default_namespace) {
+      entries_refused_.add(entries_.size());
+      return report(now, "a registration from " + std::string{sender} + " was dropped: " +
+                             std::to_string(entries_.size()) + " entries for namespace \"" + std::string{name_space} +
+                             "\"; this hub serves \"" + std::string{default_namespace} + "\"");
+    }
+    std::size_t refused = 0;
+    std::optional<Error> why;
+    for (EntryType& entry : entries_) {
+      if (auto refusal = store(entry, ours, now)) {
+        ++refused;
+        why = std::move(refusal);
+      }
+    }
+    entries_registered_.add(entries_.size() - refused);
+    entries_refused_.add(refused);
+    if (why) {
+      report(now, std::to_string(refused) + " of " + std::to_string(entries_.size()) + " entries from " +
+                      std::string{sender} + " were refused: " + to_string(*why));
+    }
+  }
+
+  std::optional<Error> store(EntryType& entry, const std::optional<Envelope>& ours, Instant now) {
+    const K key = entry.key;
+    if (options_.insist_on_holder) {
+      const Holder* holder = leases_.holder(key, now.lease);
+      if (holder == nullptr || !ours || *holder != Holder::client(ours->client)) return LeaseConflict{key_hex(key)};
+    }
+    try {
+      if (!catalogue_.insert(std::move(entry), now.wall)) {
+        const std::size_t capacity = catalogue_.policy().capacity().value_or(catalogue_.policy().size());
+        return LimitExceeded{"capacity", capacity, capacity + 1};
+      }
+    } catch (const std::exception& failure) {
+      return StorageError{failure.what()};
+    }
+    leases_.convert(key, now.lease);
+    return std::nullopt;
+  }
+
+  /// Bytes from outside must not flood the log: beyond a few reports a second only their number is told.
+  void report(Instant now, const std::string& text) {
+    if (!options_.log) return;
+    if (now.lease - report_second_ >= std::chrono::seconds{1}) {
+      if (unreported_ > 0) options_.log(LogLevel::warning, std::to_string(unreported_) + " more reports were left out");
+      report_second_ = now.lease;
+      reported_ = unreported_ = 0;
+    }
+    if (reported_ == reports_per_second) {
+      ++unreported_;
+      return;
+    }
+    ++reported_;
+    options_.log(LogLevel::warning, text);
+  }
+
+  HubOptions options_;
+  Catalogue<P> catalogue_;
+  LeaseManager<K> leases_;
+  SequenceTracker sequences_;
+  std::deque<Waiting> waiting_;
+  std::optional<SteadyTime> next_cleanup_;
+  std::uint64_t anonymous_requests_ = 0;
+
+  // Reused from message to message, so that a message costs no allocation once they have grown.
+  std::vector<K> keys_;
+  std::vector<K> granted_keys_;
+  std::vector<EntryType> entries_;
+  std::vector<OffloadStatus> statuses_;
+  std::string text_;
+  Bytes answer_;
+
+  SteadyTime report_second_{};
+  std::uint64_t reported_ = 0;
+  std::uint64_t unreported_ = 0;
+
+  detail::Counter queries_, registrations_, entries_registered_, entries_refused_, granted_, already_stored_, leased_,
+      malformed_, undeliverable_, late_;
+};
+
+}  // namespace registry

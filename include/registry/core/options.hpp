@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+
+#include <registry/log.hpp>
+#include <registry/message.hpp>
+
+namespace registry {
+
+/// What a hub can be told; every option has a method of its name on the builder.
+struct HubOptions {
+  /// How long a granted key stays with its holder.
+  std::chrono::nanoseconds lease_ttl = std::chrono::seconds{30};
+  /// How often leases and entries that are over are collected. They are over at their deadline all the same.
+  std::chrono::nanoseconds lease_cleanup_interval = std::chrono::seconds{1};
+  /// Leases at a time; a query that would exceed it is refused whole with LimitExceeded.
+  std::size_t max_leases = 10'000'000;
+  /// Keys in one query; more are refused with LimitExceeded.
+  std::size_t max_keys_per_query = 1'000'000;
+  /// Whether only the holder of the lease may register a key. Refused entries are counted and logged.
+  bool insist_on_holder = false;
+  /// How long a `remove` waits for the registrations that it must not overtake before it is carried out anyway.
+  std::chrono::nanoseconds registration_wait = std::chrono::seconds{1};
+  /// Queries waiting for a registration; more are refused with LimitExceeded.
+  std::size_t max_waiting = 1'024;
+  /// Clients whose registrations are kept in order; the ones silent for longest are forgotten first.
+  std::size_t max_clients = 65'536;
+  /// By how much a turn of the hub's loop may exceed what it meant to sleep before the rest no longer counts against
+  /// the holders of leases.
+  std::chrono::nanoseconds stall_tolerance = std::chrono::milliseconds{100};
+  LogHook log = log_to_stderr;
+};
+
+/// What a client can be told; every option has a method of its name on the builder.
+struct ClientOptions {
+  /// Entries before a batch is sent.
+  std::size_t batch_size = 100;
+  /// The longest that an entry waits for its batch to fill.
+  std::chrono::nanoseconds batch_timeout = std::chrono::milliseconds{10};
+  /// After which a query fails with Timeout.
+  std::chrono::nanoseconds request_timeout = std::chrono::seconds{5};
+  /// How long a registration waits at the high-water mark before it fails with an error that holds its entries.
+  std::chrono::nanoseconds register_timeout = std::chrono::seconds{5};
+  /// What the destructor allows for handing over what is pending.
+  std::chrono::nanoseconds close_timeout = std::chrono::seconds{1};
+  /// Keys known to be stored that the client remembers (0: none). A block may be evicted meanwhile: see README.
+  std::size_t local_cache = 0;
+  /// For how long the local cache believes what it knows.
+  std::chrono::nanoseconds local_cache_ttl = std::chrono::seconds{10};
+  /// For how long a key registered by this client is AlreadyStored to it without asking: longer than the hub needs to
+  /// apply a registration.
+  std::chrono::nanoseconds registered_ttl = std::chrono::seconds{5};
+  /// The catalogue that this client sees.
+  std::string name_space{default_namespace};
+  LogHook log = log_to_stderr;
+};
+
+}  // namespace registry

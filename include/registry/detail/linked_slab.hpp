@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace registry::detail {
+
+/// Nodes in one array, addressed by 32-bit index and linked into lists: an order (of grant, of use) whose every
+/// operation is O(1) and allocates nothing per node once the array has grown. Freed nodes are reused.
+template <class T>
+class LinkedSlab {
+ public:
+  using Index = std::uint32_t;
+  static constexpr Index none = std::numeric_limits<Index>::max();
+
+  /// A list of nodes of the slab; the slab does the work.
+  struct List {
+    Index front = none;
+    Index back = none;
+    bool empty() const noexcept { return front == none; }
+  };
+
+  Index push_back(List& list, T value) {
+    Index index = free_;
+    if (index == none) {
+      index = static_cast<Index>(nodes_.size());
+      nodes_.push_back({std::move(value), none, none});
+    } else {
+      free_ = nodes_[index].next;
+      nodes_[index].value = std::move(value);
+    }
+    link_back(list, index);
+    ++size_;
+    return index;
+  }
+
+  void move_to_back(List& list, Index index) noexcept {
+    unlink(list, index);
+    link_back(list, index);
+  }
+
+  T erase(List& list, Index index) noexcept {
+    unlink(list, index);
+    T value = std::exchange(nodes_[index].value, T{});
+    nodes_[index].next = free_;
+    free_ = index;
+    --size_;
+    return value;
+  }
+
+  T& operator[](Index index) noexcept { return nodes_[index].value; }
+  const T& operator[](Index index) const noexcept { return nodes_[index].value; }
+
+  /// The node behind `index` in its list, or `none`.
+  Index next(Index index) const noexcept { return nodes_[index].next; }
+
+  std::size_t size() const noexcept { return size_; }
+
+ private:
+  struct Node {
+    T value;
+    Index previous;
+    Index next;
+  };
+
+  void link_back(List& list, Index index) noexcept {
+    nodes_[index].previous = list.back;
+    nodes_[index].next = none;
+    (list.back == none ? list.front : nodes_[list.back].next) = index;
+    list.back = index;
+  }
+
+  void unlink(List& list, Index index) noexcept {
+    const Node& node = nodes_[index];
+    (node.previous == none ? list.front : nodes_[node.previous].next) = node.next;
+    (node.next == none ? list.back : nodes_[node.next].previous) = node.previous;
+  }
+
+  std::vector<Node> nodes_;
+  Index free_ = none;
+  std::size_t size_ = 0;
+};
+
+}  // namespace registry::detail

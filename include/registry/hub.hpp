@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <registry/bytes.hpp>
+#include <registry/codec.hpp>
+#include <registry/core/hub_core.hpp>
+#include <registry/core/instant.hpp>
+#include <registry/core/options.hpp>
+#include <registry/eviction.hpp>
+#include <registry/stats.hpp>
+#include <registry/transport/transport.hpp>
+
+namespace registry {
+
+/// The hub: a catalogue and its leases, served over a transport. Make one with `hub<K, V, M>(storage)...build()`; any
+/// number may live in one process. A hub belongs to the thread that serves it; `stop` and `stats` are for any thread.
+template <Eviction P, class C = BinaryCodec<typename P::key_type, typename P::value_type, typename P::metadata_type>>
+class RegistryHub {
+ public:
+  using Core = HubCore<P, C>;
+  using key_type = typename P::key_type;
+  using value_type = typename P::value_type;
+  using metadata_type = typename P::metadata_type;
+
+  RegistryHub(P policy, HubOptions options, EvictionHook<key_type, value_type, metadata_type> on_evict = {})
+      : state_(std::make_unique<State>(std::move(policy), std::move(options), std::move(on_evict))) {}
+
+  /// Answers until `stop` is called; what has arrived by then is still answered. Throws RegistryError{TransportError}
+  /// if the transport fails. Called by one thread at a time.
+  template <HubTransport T>
+  void serve(T& transport) {
+    const Serving serving(*state_, transport);
+    Core& core = state_->core;
+    LeaseClock clock(std::chrono::steady_clock::now(), core.options().stall_tolerance);
+    // The lease clock goes on from where an earlier `serve` left it: leases granted then keep their time.
+    const auto offset = state_->lease_now - clock.now();
+    const auto send = [&](ByteView recipient, Frames envelope, ByteView message) {
+      return transport.send(recipient, envelope, message);
+    };
+    Instant now{};
+    const auto turn = [&](std::optional<std::chrono::nanoseconds> asked) {
+      now = {clock.advance(std::chrono::steady_clock::now(), asked) + offset, std::chrono::system_clock::now()};
+      state_->lease_now = now.lease;
+    };
+    turn(std::chrono::nanoseconds::zero());
+    Handler handler{core, now, send};
+    while (!state_->stopping.load(std::memory_order_acquire)) {
+      const auto asked = time_to_sleep(core, now.lease);
+      transport.wait(asked);
+      turn(asked);
+      transport.drain(handler);
+      core.tick(now, send);
+    }
+    transport.drain(handler);
+  }
+
+  /// Ends `serve`, or the next one if none is running; it returns when it has answered what had arrived.
+  void stop() {
+    state_->stopping.store(true, std::memory_order_release);
+    const std::lock_guard lock(state_->mutex);
+    if (state_->interrupt) state_->interrupt();
+  }
+
+  /// A consistent-enough picture: every number is exact, though not all are of the same instant.
+  HubStats stats() const noexcept { return state_->core.stats(); }
+
+  /// The core, for those who bring messages and time themselves: the in-process transport does. On the hub's thread.
+  Core& core() noexcept { return state_->core; }
+
+ private:
+  struct State {
+    State(P policy, HubOptions options, EvictionHook<key_type, value_type, metadata_type> on_evict)
+        : core(std::move(policy), std::move(options), std::move(on_evict)) {}
+    Core core;
+    SteadyTime lease_now = std::chrono::steady_clock::now();
+    std::atomic<bool> stopping = false;
+    std::mutex mutex;
+    std::function<void()> interrupt;
+  };
+
+  /// Makes the transport known to `stop` for as long as it is served.
+  class Serving {
+   public:
+    template <class T>
+    Serving(State& state, T& transport) : state_(state) {
+      const std::lock_guard lock(state_.mutex);
+      state_.interrupt = [&transport] { transport.interrupt(); };
+    }
+    Serving(const Serving&) = delete;
+    Serving& operator=(const Serving&) = delete;
+    ~Serving() {
+      const std::lock_guard lock(state_.mutex);
+      state_.interrupt = nullptr;
+      state_.stopping.store(false, std::memory_order_release);
+    }
+
+   private:
+    State& state_;
+  };
+
+  template <class Send>
+  struct Handler {
+    Core& core;
+    const Instant& now;
+    const Send& send;
+
+    void query(ByteView sender, Frames envelope, ByteView message) { core.query(sender, envelope, message, now, send); }
+    void registration(std::string_view sender, std::optional<ByteView> envelope, ByteView message) {
+      core.registration(sender, envelope, message, now, send);
+    }
+    void malformed(std::string_view sender, std::string_view why) { core.malformed(sender, why, now); }
+  };
+
+  template <class Send>
+  Handler(Core&, const Instant&, const Send&) -> Handler<Send>;
+
+  static std::optional<std::chrono::nanoseconds> time_to_sleep(const Core& core, SteadyTime now) {
+    const auto deadline = core.next_deadline();
+    if (!deadline) return std::nullopt;
+    return std::max<std::chrono::nanoseconds>(*deadline <= now ? SteadyTime::duration::zero() : *deadline - now,
+                                              std::chrono::nanoseconds::zero());
+  }
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace registry

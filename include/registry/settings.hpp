@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <charconv>
+#include <concepts>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <registry/error.hpp>
+
+namespace registry {
+
+/// The value of an environment variable, or nothing if it is not set.
+inline std::optional<std::string> environment(const std::string& variable) {
+  const char* value = std::getenv(variable.c_str());
+  return value == nullptr ? std::nullopt : std::optional<std::string>{value};
+}
+
+/// Reads a setting, from a variable or a flag that `name` names; RegistryError{ConfigError} if it is malformed.
+inline bool parse_bool(const std::string& name, std::string_view text) {
+  if (text == "true" || text == "1") return true;
+  if (text == "false" || text == "0") return false;
+  throw RegistryError(ConfigError{name, std::string{text}, "true, false, 1 or 0"});
+}
+
+/// A whole decimal number between `least` and `most`.
+template <std::unsigned_integral T>
+T parse_number(const std::string& name, std::string_view text, T least = 0, T most = std::numeric_limits<T>::max()) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto [stopped, problem] = std::from_chars(text.data(), end, value);
+  if (text.empty() || stopped != end || problem != std::errc{} || value < least || value > most) {
+    throw RegistryError(ConfigError{
+        name, std::string{text}, "a whole number from " + std::to_string(least) + " to " + std::to_string(most)});
+  }
+  return value;
+}
+
+/// A ZeroMQ endpoint over tcp or ipc.
+inline std::string parse_address(const std::string& name, std::string_view text) {
+  const auto is_ipc = [&] { return text.starts_with("ipc://") && text.size() > 6; };
+  const auto is_tcp = [&] {
+    const auto colon = text.rfind(':');
+    if (!text.starts_with("tcp://") || colon < 7 || colon == std::string_view::npos) return false;
+    const std::string_view port = text.substr(colon + 1);
+    if (port == "*") return true;
+    std::uint16_t number = 0;
+    const auto [stopped, problem] = std::from_chars(port.data(), port.data() + port.size(), number);
+    return !port.empty() && stopped == port.data() + port.size() && problem == std::errc{};
+  };
+  if (!is_ipc() && !is_tcp()) {
+    throw RegistryError(ConfigError{name, std::string{text}, "an address such as tcp://host:5555 or ipc:///path"});
+  }
+  return std::string{text};
+}
+
+/// A namespace: 1 to 255 bytes.
+inline std::string parse_namespace(const std::string& name, std::string_view text) {
+  if (text.empty() || text.size() > 255) {
+    throw RegistryError(ConfigError{name, std::string{text}, "a name of 1 to 255 bytes"});
+  }
+  return std::string{text};
+}
+
+}  // namespace registry

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace registry {
+
+/// The life of a hub's leases. `active` counts those not yet collected; one past its deadline is over all the same.
+struct LeaseStats {
+  std::uint64_t active = 0;
+  std::uint64_t granted = 0;    ///< to a new holder
+  std::uint64_t renewed = 0;    ///< to the holder that asked again
+  std::uint64_t expired = 0;    ///< ended by their deadline
+  std::uint64_t released = 0;   ///< given back
+  std::uint64_t converted = 0;  ///< ended by a registration
+  std::uint64_t conflicts = 0;  ///< asked for while somebody held it
+};
+
+/// What a hub has done since it started, and what it holds now.
+struct HubStats {
+  std::uint64_t queries = 0;
+  std::uint64_t registrations = 0;       ///< messages
+  std::uint64_t entries_registered = 0;  ///< entries in them that were stored
+  std::uint64_t entries_refused = 0;     ///< entries in them that were not: no room, or not the holder's
+  std::uint64_t granted = 0;
+  std::uint64_t already_stored = 0;
+  std::uint64_t leased = 0;
+  std::uint64_t stored = 0;         ///< entries in the catalogue now
+  std::uint64_t malformed = 0;      ///< messages that were none, dropped or answered with an error
+  std::uint64_t undeliverable = 0;  ///< answers whose recipient was gone or did not read
+  std::uint64_t late = 0;           ///< registrations that came after what had to follow them, and were dropped
+  std::uint64_t removed = 0;
+  std::uint64_t evicted = 0;
+  std::uint64_t superseded = 0;
+  std::uint64_t expired = 0;
+  std::uint64_t hook_failures = 0;  ///< exceptions out of `on_evict`
+  LeaseStats leases;
+};
+
+}  // namespace registry

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <registry/bytes.hpp>
+#include <registry/core/client_core.hpp>
+#include <registry/core/instant.hpp>
+#include <registry/error.hpp>
+#include <registry/transport/transport.hpp>
+#include <registry/undelivered.hpp>
+
+namespace registry {
+
+/// Drives a client core over a blocking transport: every caller does its own query on its own thread; the transport's
+/// tick sends what has waited for its batch to fill. Safe from any thread. Calls throw RegistryError; after `close`
+/// they throw Disconnected.
+template <class Core, BlockingTransport T>
+class BlockingDriver {
+ public:
+  using EntryType = typename Core::EntryType;
+  using Rejected = Undelivered<typename Core::key_type, typename Core::value_type, typename Core::metadata_type>;
+
+  /// Asks the hub whether it serves the client's namespace, if that is not the default one, and throws Unsupported if
+  /// it does not.
+  BlockingDriver(T transport, ClientOptions options)
+      : transport_(std::move(transport)), core_(std::move(options), ClientId::random()) {
+    if (core_.needs_hello()) run(Core::hello());
+    transport_.start([this](SteadyTime now) { return tick(now); });
+  }
+
+  BlockingDriver(const BlockingDriver&) = delete;
+  BlockingDriver& operator=(const BlockingDriver&) = delete;
+
+  ~BlockingDriver() {
+    try {
+      const std::vector<EntryType> lost = close(core_.options().close_timeout);
+      if (!lost.empty()) {
+        log(LogLevel::error, std::to_string(lost.size()) + " entries could not be handed over before the client ended");
+      }
+    } catch (const std::exception& error) {
+      log(LogLevel::error, std::string{"closing the client failed: "} + error.what());
+    }
+  }
+
+  template <class AnyCall>
+  typename AnyCall::Result run(AnyCall call) {
+    fail_if_closed();
+    const SteadyTime start = transport_.now();
+    if constexpr (std::same_as<AnyCall, typename Core::Count>) hand_over_before(call, start);
+    {
+      const std::lock_guard lock(mutex_);
+      if (!core_.begin(call, ++last_request_, start)) return core_.finish_locally(call);
+    }
+    Running<AnyCall> running{*this, call, std::nullopt};
+    if (auto error = transport_.exchange(running, start + core_.options().request_timeout)) {
+      throw RegistryError(std::move(*error));
+    }
+    if (auto* error = std::get_if<Error>(&*running.outcome)) throw RegistryError(std::move(*error));
+    return std::get<typename AnyCall::Result>(std::move(*running.outcome));
+  }
+
+  /// Accepts all entries or none. Waits while batches stand at the high-water mark, at most for `register_timeout`,
+  /// and then throws Undelivered, which holds the entries.
+  void add(std::span<const EntryType> entries) {
+    fail_if_closed();
+    if (entries.empty()) return;
+    const SteadyTime start = transport_.now();
+    if (!send_batches(start + core_.options().register_timeout)) {
+      throw Rejected(timeout(core_.options().register_timeout), {entries.begin(), entries.end()});
+    }
+    std::optional<SteadyTime> due;
+    bool has_batch = false;
+    {
+      const std::lock_guard lock(mutex_);
+      const bool was_waiting = core_.batcher().deadline().has_value();
+      if (auto error = core_.add(entries, transport_.now())) {
+        throw Rejected(std::move(*error), {entries.begin(), entries.end()});
+      }
+      if (!was_waiting) due = core_.batcher().deadline();
+      has_batch = core_.batcher().has_batch();
+    }
+    // At the mark the batch stays here, the tick goes on trying, and the next call waits.
+    if (has_batch && !send_batches(transport_.now())) due = transport_.now() + core_.options().batch_timeout;
+    if (due) transport_.wake_at(*due);
+  }
+
+  /// Returns when every entry accepted before was handed to the transport; throws Timeout if that takes longer than
+  /// `register_timeout`: they stay pending then.
+  void flush() {
+    fail_if_closed();
+    hand_over(core_.options().register_timeout);
+  }
+
+  /// Hands over what is pending, for at most `limit`, closes the transport, and returns what it could not hand over.
+  /// A second call returns nothing.
+  std::vector<EntryType> close(std::chrono::nanoseconds limit) {
+    if (closed_.exchange(true)) return {};
+    const SteadyTime deadline = transport_.now() + limit;
+    seal();
+    send_batches(deadline);
+    transport_.stop();
+    transport_.close(std::max<std::chrono::nanoseconds>(deadline - transport_.now(), std::chrono::nanoseconds::zero()));
+    const std::lock_guard lock(mutex_);
+    return core_.batcher().take_entries();
+  }
+
+ private:
+  /// What the transport sees of a call.
+  template <class AnyCall>
+  struct Running {
+    BlockingDriver& driver;
+    AnyCall& call;
+    std::optional<Outcome<typename AnyCall::Result>> outcome;
+
+    ByteView envelope() const { return call.envelope; }
+    ByteView message() const { return call.message; }
+
+    bool accept(Frames frames) {
+      const std::lock_guard lock(driver.mutex_);
+      const std::optional<Answer> answer = driver.core_.read(frames);
+      if (!answer || (answer->id && *answer->id != call.id)) return false;
+      outcome = driver.core_.finish(call, answer->message, driver.transport_.now());
+      return true;
+    }
+
+    std::optional<std::pair<Bytes, Bytes>> withdrawal() const {
+      const std::lock_guard lock(driver.mutex_);
+      return driver.core_.withdrawal(call);
+    }
+
+    bool keep_connection() const {
+      const std::lock_guard lock(driver.mutex_);
+      return driver.core_.echoes_envelopes() == true;
+    }
+  };
+
+  static Error timeout(std::chrono::nanoseconds duration) {
+    return Timeout{std::chrono::duration_cast<std::chrono::milliseconds>(duration)};
+  }
+
+  void fail_if_closed() const {
+    if (closed_) throw RegistryError(Disconnected{"the client is closed"});
+  }
+
+  void log(LogLevel level, const std::string& text) {
+    if (core_.options().log) core_.options().log(level, text);
+  }
+
+  void seal() {
+    const std::lock_guard lock(mutex_);
+    core_.batcher().seal();
+  }
+
+  void hand_over(std::chrono::nanoseconds limit) {
+    seal();
+    if (!send_batches(transport_.now() + limit)) throw RegistryError(timeout(limit));
+  }
+
+  void hand_over_before(const typename Core::Count& call, SteadyTime now) {
+    bool follows = false;
+    {
+      const std::lock_guard lock(mutex_);
+      follows = core_.follows_registrations(call, now);
+    }
+    if (follows) hand_over(core_.options().request_timeout);
+  }
+
+  /// Sends batches in order until there are none; false if the deadline came first.
+  bool send_batches(SteadyTime deadline) {
+    const Sender sender(*this, deadline);
+    if (!sender) return false;
+    while (true) {
+      std::optional<Batch> batch;
+      {
+        const std::lock_guard lock(mutex_);
+        if (!core_.batcher().has_batch()) return true;
+        batch = core_.batcher().take_batch();
+      }
+      bool sent = false;
+      try {
+        sent = transport_.push(batch->message, batch->envelope, deadline);
+      } catch (...) {
+        put_back(std::move(*batch));
+        throw;
+      }
+      if (!sent) {
+        put_back(std::move(*batch));
+        return false;
+      }
+    }
+  }
+
+  void put_back(Batch batch) {
+    const std::lock_guard lock(mutex_);
+    core_.batcher().put_back(std::move(batch));
+  }
+
+  /// The right to send: one thread at a time, so that batches travel in the order of their numbers.
+  class Sender {
+   public:
+    Sender(BlockingDriver& driver, SteadyTime deadline) : driver_(driver) {
+      std::unique_lock lock(driver_.mutex_);
+      const auto limit = deadline - driver_.transport_.now();
+      owns_ = driver_.sender_left_.wait_for(lock, std::max(limit, SteadyTime::duration::zero()),
+                                            [&] { return !driver_.sending_; });
+      if (owns_) driver_.sending_ = true;
+    }
+    Sender(const Sender&) = delete;
+    Sender& operator=(const Sender&) = delete;
+    ~Sender() {
+      if (!owns_) return;
+      {
+        const std::lock_guard lock(driver_.mutex_);
+        driver_.sending_ = false;
+      }
+      driver_.sender_left_.notify_one();
+    }
+    explicit operator bool() const noexcept { return owns_; }
+
+   private:
+    BlockingDriver& driver_;
+    bool owns_ = false;
+  };
+
+  std::optional<SteadyTime> tick(SteadyTime now) {
+    {
+      const std::lock_guard lock(mutex_);
+      core_.batcher().seal_if_due(now);
+    }
+    const bool sent = send_batches(now);
+    const std::lock_guard lock(mutex_);
+    if (!sent) return now + core_.options().batch_timeout;
+    return core_.batcher().deadline();
+  }
+
+  T transport_;
+  std::mutex mutex_;
+  std::condition_variable sender_left_;
+  bool sending_ = false;
+  Core core_;
+  RequestId last_request_ = 0;
+  std::atomic<bool> closed_ = false;
+};
+
+}  // namespace registry

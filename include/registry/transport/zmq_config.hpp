@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <registry/log.hpp>
+
+namespace zmq {
+// Only named: including zmq.hpp would cost everyone who merely configures half a second of parsing.
+class context_t;
+}  // namespace zmq
+
+namespace registry {
+
+/// How a client reaches its hub over ZeroMQ. Addresses are libzmq's: `tcp://host:port`, `ipc://path`.
+/// High-water marks are messages per socket, from 1.
+struct ZmqTransportConfig {
+  /// The hub's address for queries.
+  std::string query_addr = "tcp://localhost:5555";
+  /// The hub's address for registrations.
+  std::string register_addr = "tcp://localhost:5556";
+  /// For every socket that has no mark of its own below.
+  int hwm = 10'000;
+  /// For each query socket: queries that wait for a hub out of reach, and answers that wait to be read.
+  std::optional<int> dealer_hwm = std::nullopt;
+  /// For the registration socket: registrations that wait for a hub out of reach or too slow.
+  std::optional<int> push_hwm = std::nullopt;
+  /// How often an idle query connection is checked, so that a frozen hub is noticed before a query is; nothing: never.
+  /// A vanished one is noticed in any case. Registrations have no heartbeats: a hub that is merely busy does not answer
+  /// them either, and what is then on its way to it would be lost.
+  std::optional<std::chrono::milliseconds> heartbeat_interval = std::nullopt;
+  /// For how long the hub may be silent after such a check before the connection is given up and made anew.
+  std::chrono::milliseconds heartbeat_timeout = std::chrono::seconds{5};
+  /// The pause before a lost connection is made anew.
+  std::chrono::milliseconds reconnect_interval = std::chrono::milliseconds{100};
+  /// Up to which that pause doubles while the hub stays out of reach.
+  std::chrono::milliseconds reconnect_interval_max = std::chrono::seconds{2};
+  /// For how long one attempt to connect may take: a host that drops packets answers nothing.
+  std::chrono::milliseconds connect_timeout = std::chrono::seconds{5};
+  /// Bytes in a frame of an answer; a longer one closes the connection. Nothing: no limit.
+  std::optional<std::int64_t> max_message_size = std::nullopt;
+  /// Query sockets kept open between calls. There are as many as calls at a time; those beyond this are closed again.
+  std::size_t max_idle_connections = 64;
+  /// The context to open the sockets on, for instance one with more sockets or a pinned I/O thread; it must not be
+  /// terminated before the transport is closed. Null: one of the transport's own.
+  std::shared_ptr<zmq::context_t> context = nullptr;
+  /// Hears of what no caller can be told.
+  LogHook log = log_to_stderr;
+};
+
+/// Where a hub listens over ZeroMQ. Addresses are libzmq's: `tcp://*:port`, `tcp://127.0.0.1:*` (any free port),
+/// `ipc://path` (which takes the path over from whoever listened there).
+/// High-water marks are messages per socket and peer, from 1.
+struct ZmqHubConfig {
+  /// Where queries come in.
+  std::string query_addr = "tcp://*:5555";
+  /// Where registrations come in.
+  std::string register_addr = "tcp://*:5556";
+  /// For every socket that has no mark of its own below.
+  int hwm = 10'000;
+  /// For queries that wait to be read and answers that a client does not read: further answers to it are given up.
+  std::optional<int> router_hwm = std::nullopt;
+  /// For registrations that wait to be read; at the mark their senders wait.
+  std::optional<int> pull_hwm = std::nullopt;
+  /// Bytes in a frame; a longer one closes the connection that it came by, before it was read into memory.
+  std::int64_t max_message_size = 256LL * 1024 * 1024;
+  /// Frames before the message of a query, to be echoed; a query with more is malformed.
+  std::size_t max_envelope_frames = 8;
+  /// Queries handed over in one turn of the hub's loop, from 1.
+  std::size_t query_budget = 256;
+  /// Registrations handed over in one turn, from 1; the longest that a query waits behind a flood of registrations.
+  std::size_t registration_budget = 64;
+  /// How often an idle query connection is checked, so that a frozen client is noticed; nothing: never. A vanished one
+  /// is noticed in any case. Registrations have no heartbeats: see ZmqTransportConfig.
+  std::optional<std::chrono::milliseconds> heartbeat_interval = std::nullopt;
+  /// For how long a client may be silent after such a check before its connection is given up.
+  std::chrono::milliseconds heartbeat_timeout = std::chrono::seconds{5};
+  /// For how long closing waits for answers that are still to be sent.
+  std::chrono::milliseconds linger = std::chrono::seconds{1};
+  /// The context to open the sockets on; it must not be terminated before the transport is gone. Null: one of its own.
+  std::shared_ptr<zmq::context_t> context = nullptr;
+};
+
+}  // namespace registry

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <poll.h>
+#include <zmq.hpp>
+
+#include <registry/bytes.hpp>
+#include <registry/error.hpp>
+#include <registry/transport/transport.hpp>
+#include <registry/transport/zmq_config.hpp>
+#include <registry/transport/zmq_socket.hpp>
+
+namespace registry {
+
+/// Where a hub really listens: with the port that the system chose for `tcp://127.0.0.1:*`.
+struct ZmqEndpoints {
+  std::string query_addr;
+  std::string register_addr;
+};
+
+/// A hub's sockets: a ROUTER for queries and a PULL for registrations. Used by one thread at a time, except `interrupt`;
+/// after a fork the child must not use it. Closing it waits for at most `linger` for answers that are still to be sent.
+class ZmqHubTransport {
+ public:
+  /// Throws RegistryError: TransportError if an address cannot be bound (with the address and what the system said),
+  /// ConfigError for a mark or budget of 0.
+  static ZmqHubTransport bind(ZmqHubConfig config = {}) {
+    return ZmqHubTransport(std::make_unique<State>(std::move(config)));
+  }
+
+  const ZmqEndpoints& endpoints() const noexcept { return state_->endpoints; }
+
+  /// Returns when a message has come or is left from before, when `timeout` is over, when interrupted, or when a signal
+  /// was handled. Throws RegistryError{TransportError} if the context was terminated.
+  void wait(std::optional<std::chrono::nanoseconds> timeout) {
+    State& state = *state_;
+    std::optional<SteadyTime> end;
+    if (timeout) end = later(std::chrono::steady_clock::now(), *timeout);
+    std::array<pollfd, 3> descriptors{{{state.wake_up.descriptor(), POLLIN, 0},
+                                       {state.queries.descriptor, POLLIN, 0},
+                                       {state.registrations.descriptor, POLLIN, 0}}};
+    while (!detail::zmq_attempt("wait for messages", [&] { return state.has_message(); })) {
+      detail::sleep_on(descriptors, timeout);
+      if (descriptors[0].revents != 0) return state.wake_up.clear();
+      if (descriptors[1].revents == 0 && descriptors[2].revents == 0) return;
+      // It may be no message but an affair of libzmq's own, a new connection for instance: the wait goes on then.
+      if (descriptors[1].revents != 0) state.queries.drained = false;
+      if (descriptors[2].revents != 0) state.registrations.drained = false;
+      if (end) timeout = *end - std::chrono::steady_clock::now();
+    }
+  }
+
+  /// Hands over what has come: a query, a registration, a query and so on, until there is no more or the budgets are
+  /// used up. What the handler is given is valid during its call. Throws RegistryError{TransportError} if the context
+  /// was terminated, and what the handler throws.
+  template <HubHandler H>
+  void drain(H& handler) {
+    std::size_t queries = state_->config.query_budget;
+    std::size_t registrations = state_->config.registration_budget;
+    while (queries > 0 || registrations > 0) {
+      if (queries > 0) queries = hand_over_query(handler) ? queries - 1 : 0;
+      if (registrations > 0) registrations = hand_over_registration(handler) ? registrations - 1 : 0;
+    }
+  }
+
+  /// False if the recipient is gone or stands at its high-water mark; the answer is given up then, whole. Throws
+  /// RegistryError{TransportError} if the context was terminated, std::bad_alloc before anything is sent.
+  bool send(ByteView recipient, Frames envelope, ByteView message) {
+    Socket& queries = state_->queries;
+    queries.drained = false;
+    switch (const int failure = state_->outbox.send(queries.socket, recipient, envelope, message)) {
+      case 0: return true;
+      case EAGAIN:
+      case EHOSTUNREACH: return false;
+      default: throw RegistryError(detail::zmq_failure("send an answer", zmq::error_t(failure)));
+    }
+  }
+
+  /// Ends the current `wait` or the next one; from any thread, also from a signal handler.
+  void interrupt() noexcept { state_->wake_up.signal(); }
+
+ private:
+  /// A socket with what is needed to sleep until it has something.
+  struct Socket {
+    Socket(zmq::socket_t opened, std::size_t max_frames)
+        : socket(std::move(opened)), descriptor(detail::event_descriptor(socket)), inbox(max_frames) {}
+
+    bool has_message() {
+      if (!drained) drained = (detail::ready_events(socket) & ZMQ_POLLIN) == 0;
+      return !drained;
+    }
+
+    detail::Inbox::Received receive() {
+      const auto received = inbox.receive(socket);
+      drained = received == detail::Inbox::Received::nothing;
+      return received;
+    }
+
+    zmq::socket_t socket;
+    int descriptor;
+    detail::Inbox inbox;
+    /// Whether the socket said last that it has nothing: only then does its descriptor tell when it has.
+    bool drained = false;
+  };
+
+  struct State {
+    explicit State(ZmqHubConfig given)
+        : config(checked(std::move(given))),
+          context(detail::context_or_own(config.context)),
+          queries(open(zmq::socket_type::router, config.router_hwm), config.max_envelope_frames + 2),
+          registrations(open(zmq::socket_type::pull, config.pull_hwm), 2) {
+      detail::zmq_attempt("set up the query socket", [&] { queries.socket.set(zmq::sockopt::router_mandatory, true); });
+      detail::bind_socket(queries.socket, "queries", config.query_addr);
+      detail::bind_socket(registrations.socket, "registrations", config.register_addr);
+      endpoints = {queries.socket.get(zmq::sockopt::last_endpoint),
+                   registrations.socket.get(zmq::sockopt::last_endpoint)};
+    }
+
+    bool has_message() { return queries.has_message() || registrations.has_message(); }
+
+    static ZmqHubConfig checked(ZmqHubConfig config) {
+      detail::check_hwm("hwm", config.hwm);
+      detail::check_hwm("router_hwm", config.router_hwm.value_or(config.hwm));
+      detail::check_hwm("pull_hwm", config.pull_hwm.value_or(config.hwm));
+      if (config.query_budget == 0) throw RegistryError(ConfigError{"query_budget", "0", "a number from 1"});
+      if (config.registration_budget == 0) throw RegistryError(ConfigError{"registration_budget", "0", "a number from 1"});
+      return config;
+    }
+
+    zmq::socket_t open(zmq::socket_type type, std::optional<int> hwm) {
+      const std::string& address = type == zmq::socket_type::router ? config.query_addr : config.register_addr;
+      return detail::open_socket(*context, type, config, hwm.value_or(config.hwm), config.linger, address);
+    }
+
+    ZmqHubConfig config;
+    std::shared_ptr<zmq::context_t> context;  // outlives the sockets
+    Socket queries;
+    Socket registrations;
+    detail::Outbox outbox;
+    detail::WakeUp wake_up;
+    ZmqEndpoints endpoints;
+  };
+
+  explicit ZmqHubTransport(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+  static SteadyTime later(SteadyTime now, std::chrono::nanoseconds duration) {
+    return duration < SteadyTime::max() - now ? now + duration : SteadyTime::max();
+  }
+
+  template <class H>
+  bool hand_over_query(H& handler) {
+    detail::Inbox& inbox = state_->queries.inbox;
+    switch (detail::zmq_attempt("receive a query", [&] { return state_->queries.receive(); })) {
+      case detail::Inbox::Received::nothing: return false;
+      case detail::Inbox::Received::message: {
+        const Frames frames = inbox.frames();
+        handler.query(frames.front(), frames.subspan(1, frames.size() - 2), frames.back());
+        break;
+      }
+      case detail::Inbox::Received::too_many_frames:
+        handler.malformed("routing id " + hex(inbox.frames().front()),
+                          "a query of " + std::to_string(inbox.count() - 1) + " frames, at most " +
+                              std::to_string(state_->config.max_envelope_frames + 1));
+    }
+    inbox.clear();
+    return true;
+  }
+
+  template <class H>
+  bool hand_over_registration(H& handler) {
+    detail::Inbox& inbox = state_->registrations.inbox;
+    const auto received =
+        detail::zmq_attempt("receive a registration", [&] { return state_->registrations.receive(); });
+    if (received == detail::Inbox::Received::nothing) return false;
+    const std::string_view sender = inbox.property("Peer-Address").value_or("an unknown address");
+    if (received == detail::Inbox::Received::message) {
+      const Frames frames = inbox.frames();
+      handler.registration(sender, frames.size() == 2 ? std::optional{frames.back()} : std::nullopt, frames.front());
+    } else {
+      handler.malformed(sender, "a registration of " + std::to_string(inbox.count()) + " frames, at most 2");
+    }
+    inbox.clear();
+    return true;
+  }
+
+  static std::string hex(ByteView bytes) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string text;
+    for (const std::byte byte : bytes) {
+      const auto value = std::to_integer<unsigned>(byte);
+      text += digits[value >> 4U];
+      text += digits[value & 15U];
+    }
+    return text;
+  }
+
+  std::unique_ptr<State> state_;
+};
+
+static_assert(HubTransport<ZmqHubTransport>);
+
+}  // namespace registry

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// No operation scans the catalogue, and no touch allocates.
+#include "support/count_allocations.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include <registry/detail/chained_eviction.hpp>
+#include <registry/eviction.hpp>
+#include <registry/eviction/recency.hpp>
+#include <registry/eviction/tail.hpp>
+
+#include "eviction/common.hpp"
+#include "support/catch.hpp"
+
+using namespace registry;
+using namespace registry::test;
+
+namespace {
+
+std::size_t comparisons = 0;
+
+template <class Order>
+struct Counting {
+  static constexpr bool use_renews = Order::use_renews;
+  static bool before(const detail::Leaf& a, const detail::Leaf& b) noexcept {
+    ++comparisons;
+    return Order::before(a, b);
+  }
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("the cost of an operation grows as the logarithm of the leaves", "", detail::DeepestThenOldest,
+                   detail::LeastRecentlyUsed) {
+  constexpr Id capacity = 20'000;
+  detail::ChainedEviction<FailingStorage, Counting<TestType>> policy{FailingStorage{}, capacity};
+  std::mt19937_64 random{3};
+  std::vector<LinkEntry> evicted;
+  std::size_t worst = 0;
+  for (Id i = 0; i < 3 * capacity; ++i) {
+    const Id key = 1 + random() % (2 * capacity);
+    LinkEntry one = entry(key);
+    if (random() % 4 == 0) one.metadata.parent = 1 + random() % (2 * capacity);
+    comparisons = 0;
+    switch (random() % 4) {
+      case 0: policy.touch(key); break;
+      case 1: policy.erase(1 + random() % (20 * capacity)); break;
+      default: policy.insert(one, evicted);
+    }
+    worst = std::max(worst, comparisons);
+  }
+  CHECK(policy.size() > capacity / 2);
+  // log4(20,000) is 7: on each of 7 levels up to 5 comparisons, for up to four changes of the heap.
+  CHECK(worst > 10);
+  CHECK(worst < 150);
+}
+
+TEMPLATE_TEST_CASE("a touch allocates nothing", "", TailEviction<FailingStorage>, RecencyEviction<FailingStorage>,
+                   NoEviction<FailingStorage>) {
+  TestType policy{FailingStorage{}, 1000};
+  for (Id key = 1; key <= 1000; ++key) insert(policy, entry(key, key % 10 == 0 ? key - 1 : 0));
+  std::size_t stored = 0;
+  CHECK(allocated_by([&] {
+          for (Id key = 0; key <= 2000; ++key) stored += policy.touch(key) ? 1U : 0U;
+        }) == 0);
+  CHECK(stored == 1000);
+}
+
+TEMPLATE_TEST_CASE("what has left or was refused leaves no memory behind", "", TailEviction<FailingStorage>,
+                   RecencyEviction<FailingStorage>) {
+  TestType policy{FailingStorage{}, 100};
+  std::vector<LinkEntry> evicted;
+  Id next = 1;
+  const auto churn = [&] {
+    for (int i = 0; i < 20'000; ++i) {
+      evicted.clear();
+      const Id key = next;
+      next += 10;
+      policy.insert(entry(key, key + 1), evicted);              // under a name that never comes
+      policy.insert_with_parent(entry(key), key + 2, evicted);  // and then under another
+      if (i % 2 == 0) policy.erase(key);
+    }
+    insert(policy, entry(next, next + 1));
+  };
+  churn();
+  // 60,000 names come and go. A table that is as large as before is rebuilt now and then, but not made for all of them.
+  CHECK(allocations_of(churn).largest < 50'000);
+  CHECK(policy.size() > 50);
+
+  TestType small{FailingStorage{}, 1};
+  insert(small, entry(1));
+  const auto refuse = [&] {
+    for (Id key = 2; key < 20'000; ++key) small.insert(entry(key, 1), evicted);
+  };
+  CHECK(allocations_of(refuse).largest < 10'000);
+  CHECK(small.size() == 1);
+}

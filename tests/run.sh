@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing, builds the tests and examples, and runs the tests. Arguments go to ctest.
+# From the environment:
+#   BUILD_DIR          where to build (build)
+#   CXX                compiler (g++)
+#   REGISTRY_SANITIZE  empty, address,undefined or thread
+#   BUILD_TARGET       what to build (all)
+#   JOBS               parallel jobs (one per core)
+set -euo pipefail
+
+source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build_dir=${BUILD_DIR:-$source_dir/build}
+cxx=${CXX:-g++}
+sanitize=${REGISTRY_SANITIZE:-}
+jobs=${JOBS:-$(nproc)}
+
+"$source_dir/cmake/install-packages.sh" library tests examples
+
+configure=(-S "$source_dir" -B "$build_dir" -G Ninja "-DREGISTRY_SANITIZE=$sanitize")
+if [[ -z $sanitize ]]; then
+  configure+=(-DCMAKE_BUILD_TYPE=Release)
+else
+  # With assertions.
+  configure+=(-DCMAKE_BUILD_TYPE=Debug)
+fi
+# A build directory keeps the compiler it was first configured with, whatever CXX says.
+cache=$build_dir/CMakeCache.txt
+if [[ -f $cache && $(sed -n 's/^CMAKE_CXX_COMPILER:[^=]*=//p' "$cache") != "$(command -v "$cxx")" ]]; then
+  configure+=(--fresh)
+fi
+
+CXX=$cxx cmake "${configure[@]}"
+cmake --build "$build_dir" --parallel "$jobs" --target "${BUILD_TARGET:-all}"
+ctest --test-dir "$build_dir" --output-on-failure --no-tests=error --parallel "$jobs" "$@"

@@ -220,7 +220,7 @@ TEST_CASE("bytes that are not even ZeroMQ's do not keep the hub from answering")
   CHECK(ask(dealer, {}, keys_message(MessageType::can_offload, {1})) == statuses({OffloadStatus::granted}));
 }
 
-TEST_CASE("a hub can be stopped and served again; what came meanwhile is answered then") {
+TEST_CASE("a hub can be stopped and served again, what came meanwhile is answered then") {
   Served hub;
   Peer dealer(zmq::socket_type::dealer, hub.endpoints().query_addr);
   for (Block i = 0; i < 20; ++i) {

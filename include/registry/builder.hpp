@@ -22,10 +22,16 @@ namespace registry {
 
 namespace detail {
 
+/// Above a year a duration is a mistake, and added to a time it might overflow.
 inline void require_positive(const char* option, std::chrono::nanoseconds value) {
-  if (value <= std::chrono::nanoseconds::zero()) {
-    throw RegistryError(ConfigError{option, std::to_string(value.count()) + " ns", "a duration above zero"});
+  if (value <= std::chrono::nanoseconds::zero() || value > std::chrono::years{1}) {
+    throw RegistryError(
+        ConfigError{option, std::to_string(value.count()) + " ns", "a duration above zero and up to a year"});
   }
+}
+
+inline void require_not_negative(const char* option, std::chrono::nanoseconds value) {
+  if (value != std::chrono::nanoseconds::zero()) require_positive(option, value);
 }
 
 inline void require_positive(const char* option, std::size_t value) {
@@ -68,6 +74,7 @@ class ClientBuilder {
     detail::require_positive("batch_timeout", options_.batch_timeout);
     detail::require_positive("request_timeout", options_.request_timeout);
     detail::require_positive("register_timeout", options_.register_timeout);
+    detail::require_not_negative("close_timeout", options_.close_timeout);
     detail::require_positive("local_cache_ttl", options_.local_cache_ttl);
     detail::require_positive("registered_ttl", options_.registered_ttl);
     return {std::move(transport_), std::move(options_)};
@@ -151,6 +158,7 @@ class HubBuilder {
     detail::require_positive("max_leases", options_.max_leases);
     detail::require_positive("max_keys_per_query", options_.max_keys_per_query);
     detail::require_positive("registration_wait", options_.registration_wait);
+    detail::require_not_negative("stall_tolerance", options_.stall_tolerance);
     detail::require_positive("max_clients", options_.max_clients);
     return {std::move(policy_), std::move(options_), std::move(on_evict_)};
   }

@@ -3,6 +3,7 @@
 
 #include <registry/builder.hpp>
 #include <registry/client.hpp>
+#include <registry/config.hpp>
 #include <registry/eviction/recency.hpp>
 #include <registry/eviction/tail.hpp>
 #include <registry/hub.hpp>

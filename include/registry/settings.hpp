@@ -2,6 +2,7 @@
 #pragma once
 
 #include <charconv>
+#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <cstdlib>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <registry/error.hpp>
 
@@ -64,6 +66,20 @@ inline std::string parse_namespace(const std::string& name, std::string_view tex
     throw RegistryError(ConfigError{name, std::string{text}, "a name of 1 to 255 bytes"});
   }
   return std::string{text};
+}
+
+/// A whole number of `Unit`s from 1 up to a year.
+template <class Unit>
+Unit parse_duration(const std::string& name, std::string_view text) {
+  constexpr auto most = std::chrono::duration_cast<Unit>(std::chrono::years{1}).count();
+  return Unit{parse_number<std::uint64_t>(name, text, 1, static_cast<std::uint64_t>(most))};
+}
+
+/// Replaces `setting` by what `parse(variable, value)` makes of an environment variable, if it is set: also if it is
+/// set to nothing, which most parsers refuse, for somebody meant something by it.
+template <class Setting, class Parse>
+void read_setting(const std::string& variable, Setting& setting, Parse parse) {
+  if (const auto text = environment(variable)) setting = parse(variable, *text);
 }
 
 }  // namespace registry

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -27,6 +28,7 @@ class LinkedSlab {
   Index push_back(List& list, T value) {
     Index index = free_;
     if (index == none) {
+      if (nodes_.size() >= none) throw std::length_error("a list of more than 2^32 - 1 nodes");
       index = static_cast<Index>(nodes_.size());
       nodes_.push_back({std::move(value), none, none});
     } else {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include <registry/log.hpp>
+#include <registry/settings.hpp>
 
 namespace zmq {
 // Only named: including zmq.hpp would cost everyone who merely configures half a second of parsing.
@@ -51,6 +52,15 @@ struct ZmqTransportConfig {
   std::shared_ptr<zmq::context_t> context = nullptr;
   /// Hears of what no caller can be told.
   LogHook log = log_to_stderr;
+
+  /// The addresses from DYN_REGISTRY_CLIENT_QUERY_ADDR and DYN_REGISTRY_CLIENT_REGISTER_ADDR, where they are set.
+  /// Throws RegistryError{ConfigError}, naming the variable.
+  static ZmqTransportConfig from_env() {
+    ZmqTransportConfig config;
+    read_setting("DYN_REGISTRY_CLIENT_QUERY_ADDR", config.query_addr, parse_address);
+    read_setting("DYN_REGISTRY_CLIENT_REGISTER_ADDR", config.register_addr, parse_address);
+    return config;
+  }
 };
 
 /// Where a hub listens over ZeroMQ. Addresses are libzmq's: `tcp://*:port`, `tcp://127.0.0.1:*` (any free port),
@@ -84,6 +94,15 @@ struct ZmqHubConfig {
   std::chrono::milliseconds linger = std::chrono::seconds{1};
   /// The context to open the sockets on; it must not be terminated before the transport is gone. Null: one of its own.
   std::shared_ptr<zmq::context_t> context = nullptr;
+
+  /// The addresses from DYN_REGISTRY_HUB_QUERY_ADDR and DYN_REGISTRY_HUB_REGISTER_ADDR, where they are set. Throws
+  /// RegistryError{ConfigError}, naming the variable.
+  static ZmqHubConfig from_env() {
+    ZmqHubConfig config;
+    read_setting("DYN_REGISTRY_HUB_QUERY_ADDR", config.query_addr, parse_address);
+    read_setting("DYN_REGISTRY_HUB_REGISTER_ADDR", config.register_addr, parse_address);
+    return config;
+  }
 };
 
 }  // namespace registry

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include <registry/codec.hpp>
 #include <registry/core/client_core.hpp>
 #include <registry/core/options.hpp>
+#include <registry/diagnostics.hpp>
 #include <registry/list_view.hpp>
 #include <registry/message.hpp>
 #include <registry/transport/blocking_driver.hpp>
@@ -23,23 +25,21 @@ namespace registry {
 /// What client code is written against: `RegistryClient` over a blocking transport models it, and so may a fake in a
 /// test of that code.
 template <class R>
-concept Registry = requires(R& registry, std::span<const typename R::key_type> keys,
-                            std::span<const Entry<typename R::key_type, typename R::value_type,
-                                                  typename R::metadata_type>> entries) {
-  { registry.can_offload(keys) } -> std::same_as<OffloadResult<typename R::key_type>>;
-  { registry.register_blocks(entries) } -> std::same_as<void>;
-  { registry.flush() } -> std::same_as<void>;
-  {
-    registry.match(keys)
-  } -> std::same_as<
-      std::vector<Entry<typename R::key_type, typename R::value_type, typename R::metadata_type>>>;
-  {
-    registry.match_prefix(keys)
-  } -> std::same_as<
-      std::vector<Entry<typename R::key_type, typename R::value_type, typename R::metadata_type>>>;
-  { registry.remove(keys) } -> std::same_as<std::uint64_t>;
-  { registry.touch(keys) } -> std::same_as<std::uint64_t>;
-};
+concept Registry =
+    requires(R& registry, std::span<const typename R::key_type> keys,
+             std::span<const Entry<typename R::key_type, typename R::value_type, typename R::metadata_type>> entries) {
+      { registry.can_offload(keys) } -> std::same_as<OffloadResult<typename R::key_type>>;
+      { registry.register_blocks(entries) } -> std::same_as<void>;
+      { registry.flush() } -> std::same_as<void>;
+      {
+        registry.match(keys)
+      } -> std::same_as<std::vector<Entry<typename R::key_type, typename R::value_type, typename R::metadata_type>>>;
+      {
+        registry.match_prefix(keys)
+      } -> std::same_as<std::vector<Entry<typename R::key_type, typename R::value_type, typename R::metadata_type>>>;
+      { registry.remove(keys) } -> std::same_as<std::uint64_t>;
+      { registry.touch(keys) } -> std::same_as<std::uint64_t>;
+    };
 
 namespace detail {
 
@@ -146,6 +146,120 @@ class RegistryClient {
     requires BlockingTransport<T>
   {
     return driver_->close(limit);
+  }
+
+  /// The asynchronous counterparts, which complete with (std::error_code, result) on the handler's executor. Cancelling
+  /// one (any type of cancellation) ends it with asio::error::operation_aborted, and what it may have been granted is
+  /// given back. With a `Diagnostics` the Error behind the code can be read after completion.
+  template <class Token>
+  auto async_can_offload(ListView<K> keys, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_run(Core::offload(copy(keys)), std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_can_offload(ListView<K> keys, Diagnostics diagnostics, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_run(Core::offload(copy(keys)), std::move(diagnostics), std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_match(ListView<K> keys, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_run(Core::match(copy(keys)), std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_match(ListView<K> keys, Diagnostics diagnostics, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_run(Core::match(copy(keys)), std::move(diagnostics), std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_match_prefix(ListView<K> keys, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_run(Core::match_prefix(copy(keys)), std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_match_prefix(ListView<K> keys, Diagnostics diagnostics, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_run(Core::match_prefix(copy(keys)), std::move(diagnostics), std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_remove(ListView<K> keys, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_run(Core::remove(copy(keys)), std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_remove(ListView<K> keys, Diagnostics diagnostics, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_run(Core::remove(copy(keys)), std::move(diagnostics), std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_touch(ListView<K> keys, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_run(Core::touch(copy(keys)), std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_touch(ListView<K> keys, Diagnostics diagnostics, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_run(Core::touch(copy(keys)), std::move(diagnostics), std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_release(ListView<K> keys, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_run(Core::release(copy(keys)), std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_release(ListView<K> keys, Diagnostics diagnostics, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_run(Core::release(copy(keys)), std::move(diagnostics), std::forward<Token>(token));
+  }
+
+  /// Completes with (std::error_code, entries): once they are accepted, all or none, which at the high-water mark takes
+  /// up to `register_timeout`; after a failure the entries, none of which is pending.
+  template <class Token>
+  auto async_register_blocks(ListView<EntryType> entries, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_add(entries, std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_register_blocks(ListView<EntryType> entries, Diagnostics diagnostics, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_add(entries, std::move(diagnostics), std::forward<Token>(token));
+  }
+
+  /// Completes with (std::error_code) when everything registered before was handed to the transport.
+  template <class Token>
+  auto async_flush(Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_flush(std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_flush(Diagnostics diagnostics, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_flush(std::move(diagnostics), std::forward<Token>(token));
+  }
+
+  /// Completes with (std::error_code, entries): those that it could not hand over within `limit`. What was handed over
+  /// is still sent, and the client's end waits for that, for at most what is left of `limit`.
+  template <class Token>
+  auto async_close(std::chrono::nanoseconds limit, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_close(limit, std::forward<Token>(token));
   }
 
  private:

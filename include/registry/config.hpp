@@ -20,8 +20,8 @@ struct ClientConfig {
   ClientOptions options;
   ZmqTransportConfig transport;
 
-  /// DYN_REGISTRY_ENABLE and the DYN_REGISTRY_CLIENT_ variables over the defaults. Throws RegistryError{ConfigError} for
-  /// a malformed value, also where `enabled` is false: it would fail on the day somebody enables it.
+  /// DYN_REGISTRY_ENABLE and the DYN_REGISTRY_CLIENT_ variables over the defaults. Throws RegistryError{ConfigError}
+  /// for a malformed value, also where `enabled` is false: it would fail on the day somebody enables it.
   static ClientConfig from_env() {
     ClientConfig config;
     const auto number = [](const std::string& variable, std::string_view text) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <concepts>
@@ -42,12 +43,13 @@ T parse_number(const std::string& name, std::string_view text, T least = 0, T mo
   return value;
 }
 
-/// A ZeroMQ endpoint over tcp or ipc.
+/// A ZeroMQ endpoint over tcp or ipc, to listen on: `*` stands for every interface or for any free port.
 inline std::string parse_address(const std::string& name, std::string_view text) {
   const auto is_ipc = [&] { return text.starts_with("ipc://") && text.size() > 6; };
   const auto is_tcp = [&] {
     const auto colon = text.rfind(':');
     if (!text.starts_with("tcp://") || colon < 7 || colon == std::string_view::npos) return false;
+    if (std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) <= ' '; })) return false;
     const std::string_view port = text.substr(colon + 1);
     if (port == "*") return true;
     std::uint16_t number = 0;
@@ -58,6 +60,18 @@ inline std::string parse_address(const std::string& name, std::string_view text)
     throw RegistryError(ConfigError{name, std::string{text}, "an address such as tcp://host:5555 or ipc:///path"});
   }
   return std::string{text};
+}
+
+/// An address to connect to: there is nobody at `*`, and nobody at port 0.
+inline std::string parse_peer_address(const std::string& name, std::string_view text) {
+  std::string address = parse_address(name, text);
+  const std::string_view port = text.substr(text.rfind(':') + 1);
+  if (text.starts_with("tcp://") &&
+      (text.starts_with("tcp://*:") || port == "*" || port.find_first_not_of('0') == std::string_view::npos)) {
+    throw RegistryError(
+        ConfigError{name, std::string{text}, "an address to connect to, such as tcp://host:5555 or ipc:///path"});
+  }
+  return address;
 }
 
 /// A namespace: 1 to 255 bytes.

@@ -25,6 +25,7 @@
 #include <registry/error.hpp>
 #include <registry/transport/deadline_thread.hpp>
 #include <registry/transport/transport.hpp>
+#include <registry/transport/zmq_client_socket.hpp>
 #include <registry/transport/zmq_config.hpp>
 #include <registry/transport/zmq_socket.hpp>
 
@@ -37,12 +38,7 @@ class ZmqTransport {
  public:
   /// The hub at `host` (a name, an IPv4 or an IPv6 address). Throws as `connect` does.
   static ZmqTransport connect_to(std::string_view host, std::uint16_t query_port, std::uint16_t register_port) {
-    const bool is_ipv6 = host.find(':') != std::string_view::npos && !host.starts_with('[');
-    const std::string base = "tcp://" + (is_ipv6 ? "[" + std::string{host} + "]" : std::string{host}) + ":";
-    ZmqTransportConfig config;
-    config.query_addr = base + std::to_string(query_port);
-    config.register_addr = base + std::to_string(register_port);
-    return connect(std::move(config));
+    return connect(ZmqTransportConfig::of_host(host, query_port, register_port));
   }
 
   /// Returns without waiting for the hub: connections are made, and made anew, in the background. Throws RegistryError:
@@ -122,8 +118,6 @@ class ZmqTransport {
   /// For so long a call leaves the waiting to libzmq's blocking receive, which answers 2 us sooner than a sleep that
   /// `close` can end; by then nearly every answer has come.
   static constexpr std::chrono::milliseconds patience{10};
-  /// What a connection that is not kept, or a transport that is not closed, is allowed for sending what it still has.
-  static constexpr std::chrono::milliseconds abandoned_linger{100};
 
   struct Socket {
     explicit Socket(zmq::socket_t opened) : socket(std::move(opened)), descriptor(detail::event_descriptor(socket)) {}
@@ -146,35 +140,19 @@ class ZmqTransport {
 
   struct State {
     explicit State(ZmqTransportConfig given)
-        : config(checked(std::move(given))),
+        : config(detail::checked(std::move(given))),
           context(detail::context_or_own(std::exchange(config.context, nullptr))),
-          registrations(open(zmq::socket_type::push, config.push_hwm, "registrations", config.register_addr)),
+          registrations(detail::open_client_socket(*context, zmq::socket_type::push, config)),
           idle(connect()),
           idle_count(1),
           deadlines(config.log) {}
-    static ZmqTransportConfig checked(ZmqTransportConfig config) {
-      detail::check_hwm("hwm", config.hwm);
-      detail::check_hwm("dealer_hwm", config.dealer_hwm.value_or(config.hwm));
-      detail::check_hwm("push_hwm", config.push_hwm.value_or(config.hwm));
-      return config;
-    }
-
-    zmq::socket_t open(zmq::socket_type type, std::optional<int> hwm, const char* purpose, const std::string& address) {
-      auto socket =
-          detail::open_socket(*context, type, config, hwm.value_or(config.hwm), abandoned_linger, address);
-      detail::zmq_attempt("set up a ZeroMQ socket", [&] {
-        socket.set(zmq::sockopt::rcvtimeo, static_cast<int>(patience.count()));
-        socket.set(zmq::sockopt::reconnect_ivl, detail::zmq_milliseconds(config.reconnect_interval));
-        socket.set(zmq::sockopt::reconnect_ivl_max, detail::zmq_milliseconds(config.reconnect_interval_max));
-        socket.set(zmq::sockopt::connect_timeout, detail::zmq_milliseconds(config.connect_timeout));
-      });
-      detail::connect_socket(socket, purpose, address);
-      return socket;
-    }
 
     std::unique_ptr<Connection> connect() {
-      return std::make_unique<Connection>(
-          open(zmq::socket_type::dealer, config.dealer_hwm, "queries", config.query_addr));
+      zmq::socket_t socket = detail::open_client_socket(*context, zmq::socket_type::dealer, config);
+      detail::zmq_attempt("set up a ZeroMQ socket", [&] {
+        socket.set(zmq::sockopt::rcvtimeo, static_cast<int>(patience.count()));
+      });
+      return std::make_unique<Connection>(std::move(socket));
     }
 
     /// Counts a call that is in progress, so that `close` can wait for it.
@@ -213,7 +191,7 @@ class ZmqTransport {
         idle = std::move(connection);
         ++idle_count;
       } else {
-        const auto limit = closed ? linger : abandoned_linger;
+        const auto limit = closed ? linger : detail::abandoned_linger;
         lock.unlock();
         detail::close_socket(connection->socket, limit);
         lock.lock();

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <registry/log.hpp>
 #include <registry/settings.hpp>
@@ -53,12 +54,22 @@ struct ZmqTransportConfig {
   /// Hears of what no caller can be told.
   LogHook log = log_to_stderr;
 
+  /// The hub at a host: a name, an IPv4 or an IPv6 address.
+  static ZmqTransportConfig of_host(std::string_view host, std::uint16_t query_port, std::uint16_t register_port) {
+    const bool is_bare_ipv6 = host.find(':') != std::string_view::npos && !host.starts_with('[');
+    const std::string base = "tcp://" + (is_bare_ipv6 ? "[" + std::string{host} + "]" : std::string{host}) + ":";
+    ZmqTransportConfig config;
+    config.query_addr = base + std::to_string(query_port);
+    config.register_addr = base + std::to_string(register_port);
+    return config;
+  }
+
   /// The addresses from DYN_REGISTRY_CLIENT_QUERY_ADDR and DYN_REGISTRY_CLIENT_REGISTER_ADDR, where they are set.
   /// Throws RegistryError{ConfigError}, naming the variable.
   static ZmqTransportConfig from_env() {
     ZmqTransportConfig config;
-    read_setting("DYN_REGISTRY_CLIENT_QUERY_ADDR", config.query_addr, parse_address);
-    read_setting("DYN_REGISTRY_CLIENT_REGISTER_ADDR", config.register_addr, parse_address);
+    read_setting("DYN_REGISTRY_CLIENT_QUERY_ADDR", config.query_addr, parse_peer_address);
+    read_setting("DYN_REGISTRY_CLIENT_REGISTER_ADDR", config.register_addr, parse_peer_address);
     return config;
   }
 };

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <utility>
+
+#include <zmq.hpp>
+
+#include <registry/transport/zmq_config.hpp>
+#include <registry/transport/zmq_socket.hpp>
+
+// What the client's transports over ZeroMQ share.
+namespace registry::detail {
+
+/// What a socket that is not closed in good order is allowed for sending what it still has.
+inline constexpr std::chrono::milliseconds abandoned_linger{100};
+
+/// Throws RegistryError{ConfigError} for a mark of 0.
+inline ZmqTransportConfig checked(ZmqTransportConfig config) {
+  check_hwm("hwm", config.hwm);
+  check_hwm("dealer_hwm", config.dealer_hwm.value_or(config.hwm));
+  check_hwm("push_hwm", config.push_hwm.value_or(config.hwm));
+  return config;
+}
+
+/// A DEALER for queries or a PUSH for registrations, on its way to the hub.
+/// Throws RegistryError{TransportError}, with the address, for what is none.
+inline zmq::socket_t open_client_socket(zmq::context_t& context, zmq::socket_type type,
+                                        const ZmqTransportConfig& config) {
+  const bool for_queries = type == zmq::socket_type::dealer;
+  const std::string& address = for_queries ? config.query_addr : config.register_addr;
+  const int hwm = (for_queries ? config.dealer_hwm : config.push_hwm).value_or(config.hwm);
+  zmq::socket_t socket = open_socket(context, type, config, hwm, abandoned_linger, address);
+  zmq_attempt("set up a ZeroMQ socket", [&] {
+    socket.set(zmq::sockopt::reconnect_ivl, zmq_milliseconds(config.reconnect_interval));
+    socket.set(zmq::sockopt::reconnect_ivl_max, zmq_milliseconds(config.reconnect_interval_max));
+    socket.set(zmq::sockopt::connect_timeout, zmq_milliseconds(config.connect_timeout));
+  });
+  connect_socket(socket, for_queries ? "queries" : "registrations", address);
+  return socket;
+}
+
+}  // namespace registry::detail

@@ -92,7 +92,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void submit(Call call) {
     {
       const std::lock_guard lock(inbox_mutex_);
-      inbox_.push_back(std::move(call));
+      inbox_.emplace_back(std::move(call));
       if (inbox_.size() > 1) return;
     }
     asio::post(strand_, [self = this->shared_from_this()] {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -72,18 +73,17 @@ class BlockingDriver {
   }
 
   /// Accepts all entries or none. Waits while batches stand at the high-water mark, at most for `register_timeout`,
-  /// and then throws Undelivered, which holds the entries.
+  /// and then throws Undelivered, which holds the entries; so it does if the transport fails before it accepted them.
   void add(std::span<const EntryType> entries) {
     fail_if_closed();
     if (entries.empty()) return;
-    const SteadyTime start = transport_.now();
-    if (!send_batches(start + core_.options().register_timeout)) {
-      throw Rejected(timeout(core_.options().register_timeout), {entries.begin(), entries.end()});
-    }
+    wait_for_room(entries);
     std::optional<SteadyTime> due;
     bool has_batch = false;
     {
       const std::lock_guard lock(mutex_);
+      // Whoever closes takes what is pending under this lock: what came after that would be lost.
+      if (closed_) throw Rejected(closed(), {entries.begin(), entries.end()});
       const bool was_waiting = core_.batcher().deadline().has_value();
       if (auto error = core_.add(entries, transport_.now())) {
         throw Rejected(std::move(*error), {entries.begin(), entries.end()});
@@ -91,9 +91,12 @@ class BlockingDriver {
       if (!was_waiting) due = core_.batcher().deadline();
       has_batch = core_.batcher().has_batch();
     }
-    // At the mark the batch stays here, the tick goes on trying, and the next call waits.
-    if (has_batch && !send_batches(transport_.now())) due = transport_.now() + core_.options().batch_timeout;
-    if (due) transport_.wake_at(*due);
+    // They are accepted now: whatever the transport does, their caller must not take them for lost. At the mark or
+    // after a failure the batch stays here, the tick goes on trying, and the next call waits.
+    bool sent = !has_batch;
+    if (has_batch) attempt("handing over a registration", [&] { sent = send_batches(transport_.now()); });
+    if (!sent) due = transport_.now() + core_.options().batch_timeout;
+    if (due) attempt("setting a timer for a registration", [&] { transport_.wake_at(*due); });
   }
 
   /// Returns when every entry accepted before was handed to the transport; throws Timeout if that takes longer than
@@ -103,16 +106,23 @@ class BlockingDriver {
     hand_over(core_.options().register_timeout);
   }
 
-  /// Hands over what is pending, for at most `limit`, closes the transport, and returns what it could not hand over.
-  /// A second call returns nothing.
+  /// Hands over what is pending, for at most `limit` (and a year), closes the transport, and returns what it could not
+  /// hand over. A second call returns nothing.
   std::vector<EntryType> close(std::chrono::nanoseconds limit) {
     if (closed_.exchange(true)) return {};
-    const SteadyTime deadline = transport_.now() + limit;
+    const SteadyTime deadline = transport_.now() + std::min<std::chrono::nanoseconds>(limit, std::chrono::years{1});
     seal();
-    send_batches(deadline);
-    transport_.stop();
-    transport_.close(std::max<std::chrono::nanoseconds>(deadline - transport_.now(), std::chrono::nanoseconds::zero()));
-    const std::lock_guard lock(mutex_);
+    // Whatever the transport does: what is left is the caller's.
+    attempt("handing over what is pending", [&] { send_batches(deadline); });
+    attempt("stopping the transport", [&] { transport_.stop(); });
+    attempt("closing the transport", [&] {
+      transport_.close(
+          std::max<std::chrono::nanoseconds>(deadline - transport_.now(), std::chrono::nanoseconds::zero()));
+    });
+    std::unique_lock lock(mutex_);
+    // A call on another thread may still have a batch in its hands, to be put back because the transport is closed.
+    sender_left_.wait(lock, [&] { return !sending_; });
+    sender_left_.notify_one();
     return core_.batcher().take_entries();
   }
 
@@ -147,11 +157,13 @@ class BlockingDriver {
   };
 
   static Error timeout(std::chrono::nanoseconds duration) {
-    return Timeout{std::chrono::duration_cast<std::chrono::milliseconds>(duration)};
+    return Timeout{std::chrono::ceil<std::chrono::milliseconds>(duration)};
   }
 
+  static Error closed() { return Disconnected{"the client is closed"}; }
+
   void fail_if_closed() const {
-    if (closed_) throw RegistryError(Disconnected{"the client is closed"});
+    if (closed_) throw RegistryError(closed());
   }
 
   void log(LogLevel level, const std::string& text) {
@@ -166,6 +178,29 @@ class BlockingDriver {
   void hand_over(std::chrono::nanoseconds limit) {
     seal();
     if (!send_batches(transport_.now() + limit)) throw RegistryError(timeout(limit));
+    // There may be nothing left to send only because somebody closed the client and has it.
+    fail_if_closed();
+  }
+
+  void wait_for_room(std::span<const EntryType> entries) {
+    std::optional<Error> error;
+    try {
+      const auto limit = core_.options().register_timeout;
+      if (!send_batches(transport_.now() + limit)) error = timeout(limit);
+    } catch (const RegistryError& failure) {
+      error = failure.error();
+    }
+    if (error) throw Rejected(std::move(*error), {entries.begin(), entries.end()});
+  }
+
+  /// For what may fail without harm to the call at hand.
+  template <class Action>
+  void attempt(const char* what, Action action) {
+    try {
+      action();
+    } catch (const std::exception& error) {
+      log(LogLevel::warning, std::string{what} + " failed: " + error.what());
+    }
   }
 
   void hand_over_before(const typename Core::Count& call, SteadyTime now) {
@@ -213,8 +248,8 @@ class BlockingDriver {
     Sender(BlockingDriver& driver, SteadyTime deadline) : driver_(driver) {
       std::unique_lock lock(driver_.mutex_);
       const auto limit = deadline - driver_.transport_.now();
-      owns_ = driver_.sender_left_.wait_for(lock, std::max(limit, SteadyTime::duration::zero()),
-                                            [&] { return !driver_.sending_; });
+      owns_ = driver_.sender_left_.wait_for(
+          lock, std::max(limit, SteadyTime::duration::zero()), [&] { return !driver_.sending_; });
       if (owns_) driver_.sending_ = true;
     }
     Sender(const Sender&) = delete;

@@ -65,6 +65,8 @@ class DeadlineThread {
     try {
       thread_ = std::thread([this] { run(); });
     } catch (const std::system_error& error) {
+      // Or the next `wake_at` would take it that somebody waits for this time.
+      due_.reset();
       throw RegistryError(TransportError{std::string{"start a thread: "} + error.what()});
     }
   }

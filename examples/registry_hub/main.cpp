@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// A hub server over ZeroMQ. Its types are those of a schema; everything else comes from the environment and from flags:
+// see --help.
+#include <cstdint>
+#include <exception>
+#include <iomanip>
+#include <iostream>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include <registry/registry.hpp>
+
+#include "registry_hub/options.hpp"
+#include "registry_hub/stop_on_signal.hpp"
+
+namespace registry_hub {
+
+namespace {
+
+void print_statistics(const registry::HubStats& stats) {
+  const std::pair<std::string_view, std::uint64_t> rows[] = {
+      {"queries", stats.queries},
+      {"granted", stats.granted},
+      {"already_stored", stats.already_stored},
+      {"leased", stats.leased},
+      {"registrations", stats.registrations},
+      {"entries_registered", stats.entries_registered},
+      {"entries_refused", stats.entries_refused},
+      {"stored", stats.stored},
+      {"removed", stats.removed},
+      {"evicted", stats.evicted},
+      {"superseded", stats.superseded},
+      {"expired", stats.expired},
+      {"malformed", stats.malformed},
+      {"undeliverable", stats.undeliverable},
+      {"late", stats.late},
+      {"leases_active", stats.leases.active},
+      {"leases_granted", stats.leases.granted},
+      {"leases_renewed", stats.leases.renewed},
+      {"leases_expired", stats.leases.expired},
+      {"leases_released", stats.leases.released},
+      {"leases_converted", stats.leases.converted},
+      {"leases_conflicts", stats.leases.conflicts},
+  };
+  std::cout << "registry_hub: stopped; statistics:\n";
+  for (const auto& [name, value] : rows) std::cout << "  " << std::left << std::setw(20) << name << value << '\n';
+  std::cout << std::flush;
+}
+
+template <class K, class V, class M, class Policy>
+void serve(const Options& options, const sigset_t& signals, Policy policy) {
+  auto hub = registry::hub<K, V, M>(std::move(policy)).options(options.config.options).build();
+  auto transport = registry::ZmqHubTransport::bind(options.config.transport);
+  {
+    const StopOnSignal stop(signals, [&hub] { hub.stop(); });
+    std::cout << "registry_hub: schema " << name_of(options.schema) << ", queries at "
+              << transport.endpoints().query_addr << ", registrations at " << transport.endpoints().register_addr
+              << std::endl;
+    hub.serve(transport);
+  }
+  print_statistics(hub.stats());
+}
+
+void run(const Options& options, const sigset_t& signals) {
+  using registry::HashMapStorage;
+  using registry::Key128;
+  using registry::NoMetadata;
+  using registry::PositionMetadata;
+  using registry::RecencyEviction;
+  using registry::StorageLocation;
+  using registry::TailEviction;
+  using U64 = std::uint64_t;
+  const std::size_t capacity = options.config.capacity;
+  switch (options.schema) {
+    case Schema::u64:
+      return serve<U64, U64, NoMetadata>(options, signals, RecencyEviction(HashMapStorage<U64, U64>{}, capacity));
+    case Schema::blocks:
+      return serve<Key128, StorageLocation, NoMetadata>(
+          options, signals, RecencyEviction(HashMapStorage<Key128, StorageLocation>{}, capacity));
+    case Schema::chains:
+      return serve<U64, StorageLocation, PositionMetadata>(
+          options, signals, TailEviction(HashMapStorage<U64, StorageLocation, PositionMetadata>{}, capacity));
+  }
+}
+
+}  // namespace
+
+}  // namespace registry_hub
+
+int main(int argc, char** argv) {
+  const sigset_t signals = registry_hub::block_stop_signals();
+  try {
+    const auto options = registry_hub::read_options(argc, argv);
+    if (const int* status = std::get_if<int>(&options)) return *status;
+    registry_hub::run(std::get<registry_hub::Options>(options), signals);
+    return 0;
+  } catch (const registry::RegistryError& error) {
+    std::cerr << "registry_hub: " << error.what() << '\n';
+    return error.as<registry::ConfigError>() ? 2 : 1;
+  } catch (const std::exception& error) {
+    std::cerr << "registry_hub: " << error.what() << '\n';
+    return 1;
+  }
+}

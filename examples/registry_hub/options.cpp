@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "registry_hub/options.hpp"
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include <CLI/CLI.hpp>
+#include <registry/config.hpp>
+#include <registry/error.hpp>
+#include <registry/settings.hpp>
+
+namespace registry_hub {
+
+namespace {
+
+constexpr const char* footer = R"(Environment, where a flag does not say otherwise:
+  DYN_REGISTRY_HUB_QUERY_ADDR           as --query-addr
+  DYN_REGISTRY_HUB_REGISTER_ADDR        as --register-addr
+  DYN_REGISTRY_HUB_CAPACITY             as --capacity
+  DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS   as --lease-timeout-secs
+
+Schemas:
+  u64      uint64_t keys and values, no metadata
+  blocks   Key128 keys, StorageLocation values, no metadata
+  chains   uint64_t keys, StorageLocation values, PositionMetadata
+Beyond its capacity the hub forgets what was not used for longest (u64, blocks) or the tails of chains (chains).
+
+When it is ready the hub prints one line with the addresses that it is bound to; SIGINT and SIGTERM stop it, and it
+prints its statistics. Exit status: 0 stopped, 1 failed, 2 wrong usage.)";
+
+Schema parse_schema(const std::string& name, std::string_view text) {
+  for (const Schema schema : {Schema::u64, Schema::blocks, Schema::chains}) {
+    if (text == name_of(schema)) return schema;
+  }
+  throw registry::RegistryError(registry::ConfigError{name, std::string{text}, "u64, blocks or chains"});
+}
+
+/// Gives `setting` the value of a flag, if it was given; read by the parser that also reads the variable.
+template <class Setting, class Parse>
+void read_flag(const CLI::App& app, const std::string& flag, Setting& setting, Parse parse) {
+  if (app.count(flag) > 0) setting = parse(flag, app[flag]->as<std::string>());
+}
+
+}  // namespace
+
+std::string_view name_of(Schema schema) {
+  switch (schema) {
+    case Schema::u64: return "u64";
+    case Schema::blocks: return "blocks";
+    case Schema::chains: return "chains";
+  }
+  return "unknown";
+}
+
+std::variant<Options, int> read_options(int argc, char** argv) {
+  CLI::App app{
+      "A registry hub: keeps the catalogue of stored blocks and tells workers which ones to store.", "registry_hub"};
+  app.footer(footer);
+  app.add_option("--query-addr")->type_name("ADDR")->description("where queries come in (tcp://*:5555)");
+  app.add_option("--register-addr")->type_name("ADDR")->description("where registrations come in (tcp://*:5556)");
+  app.add_option("--capacity")->type_name("ENTRIES")->description("entries before eviction (1000000)");
+  app.add_option("--lease-timeout-secs")->type_name("SECONDS")->description("how long a grant lasts (30)");
+  app.add_option("--schema")->type_name("SCHEMA")->description("u64, blocks or chains (u64)");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+
+  Options options{Schema::u64, registry::HubConfig::from_env()};
+  read_flag(app, "--schema", options.schema, parse_schema);
+  read_flag(app, "--query-addr", options.config.transport.query_addr, registry::parse_address);
+  read_flag(app, "--register-addr", options.config.transport.register_addr, registry::parse_address);
+  read_flag(app, "--capacity", options.config.capacity, registry::HubConfig::parse_capacity);
+  read_flag(
+      app, "--lease-timeout-secs", options.config.options.lease_ttl, registry::parse_duration<std::chrono::seconds>);
+  return options;
+}
+
+}  // namespace registry_hub

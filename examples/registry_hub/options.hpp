@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include <registry/config.hpp>
+
+namespace registry_hub {
+
+/// Which types the hub's catalogue has; clients must use the same.
+enum class Schema { u64, blocks, chains };
+
+std::string_view name_of(Schema schema);
+
+struct Options {
+  Schema schema = Schema::u64;
+  registry::HubConfig config;
+};
+
+/// The environment's settings with those of the flags over them, or the exit status if there is nothing left to do
+/// (`--help`, or flags that are none). Throws RegistryError{ConfigError} for a malformed value.
+std::variant<Options, int> read_options(int argc, char** argv);
+
+}  // namespace registry_hub

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <registry/bytes.hpp>
@@ -27,10 +28,11 @@ namespace registry {
 template <class C, class K, class V, class M>
 concept Codec =
     Key<K> && Value<V> && Metadata<M> &&
-    requires(ByteView in, Bytes& out, MessageType type, std::span<const K> keys, std::span<const OffloadStatus> statuses,
-             const K& key, const V& value, const M& metadata, std::uint64_t count, std::string_view text, std::vector<K>& keys_out, std::vector<Entry<K, V, M>>& entries_out,
-             std::vector<OffloadStatus>& statuses_out, std::uint64_t& count_out, std::string& text_out,
-             MessageType& type_out) {
+    requires(
+        ByteView in, Bytes& out, MessageType type, std::span<const K> keys, std::span<const OffloadStatus> statuses,
+        const K& key, const V& value, const M& metadata, std::uint64_t count, std::string_view text,
+        std::vector<K>& keys_out, std::vector<Entry<K, V, M>>& entries_out, std::vector<OffloadStatus>& statuses_out,
+        std::uint64_t& count_out, std::string& text_out, MessageType& type_out) {
       { C::protocol_version } -> std::convertible_to<unsigned>;
       { C::encode_keys(type, keys, out) };
       { C::begin_entries(type, out) };
@@ -76,7 +78,8 @@ class BinaryCodec {
   static std::optional<Error> append_entry(const K& key, const V& value, const M& metadata, Bytes& out) {
     const std::size_t value_size = wire_size(value);
     const std::size_t metadata_size = wire_size(metadata);
-    if (value_size > max_field) return EncodeError{"a value of " + std::to_string(value_size) + " bytes, at most 65535"};
+    if (value_size > max_field)
+      return EncodeError{"a value of " + std::to_string(value_size) + " bytes, at most 65535"};
     if (metadata_size > max_field) {
       return EncodeError{"metadata of " + std::to_string(metadata_size) + " bytes, at most 65535"};
     }
@@ -269,8 +272,8 @@ class BinaryCodec {
     if (rest.size() < size) return DecodeError{std::string{name} + ", in bytes", size, rest.size()};
     out = wire_decode<T>(rest.first(size));
     if (!out) {
-      return DecodeError{std::string{name} + " of the registered type, in bytes", FixedWire<T> ? wire_min_size<T>() : size,
-                         size};
+      return DecodeError{
+          std::string{name} + " of the registered type, in bytes", FixedWire<T> ? wire_min_size<T>() : size, size};
     }
     rest = rest.subspan(size);
     return std::nullopt;

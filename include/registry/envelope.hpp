@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cassert>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -34,20 +35,22 @@ struct wire<ClientId> : wire_fields<&ClientId::low, &ClientId::high> {};
 /// The frame that our clients add: before a query (`number` is the request id, and the hub sends the frame back) and
 /// behind a registration (`number` is its sequence, counted from 1 per client).
 ///
-/// Layout, 28 bytes in the common case: 'D' 'R' version:1 flags:1 number:8 client:16 [after:8 if flag 1] namespace:rest.
-/// An absent namespace is `default`.
+/// Layout, 28 bytes in the common case: 'D' 'R' version:1 flags:1 number:8 client:16 [after:8 if flag 1]
+/// namespace:rest. An absent namespace is `default`.
 struct Envelope {
   std::uint64_t number = 0;
   ClientId client;
   /// A query that must not overtake the registration of this sequence by the same client.
   std::optional<std::uint64_t> after;
-  /// Points into the bytes decoded from; at most 255 bytes.
+  /// Points into the bytes decoded from; 1 to 255 bytes, which whoever encodes sees to.
   std::string_view name_space = default_namespace;
 
   static constexpr std::size_t fixed_size = 28;
   static constexpr std::size_t max_namespace = 255;
 
   void encode(Bytes& out) const {
+    // A longer one would make every message of this client a foreign one to the hub; an empty one would be `default`.
+    assert(!name_space.empty() && name_space.size() <= max_namespace);
     const std::string_view name = name_space == default_namespace ? std::string_view{} : name_space;
     out.resize(fixed_size + (after ? 8U : 0U) + name.size());
     std::byte* at = out.data();

@@ -61,7 +61,13 @@ class RegistryHub {
       transport.drain(handler);
       core.tick(now, send);
     }
-    transport.drain(handler);
+    // A drain is bounded, and so is the time for answering those who do not stop asking.
+    const auto end = std::chrono::steady_clock::now() + farewell;
+    do {
+      handler.idle = true;
+      turn(std::chrono::nanoseconds::zero());
+      transport.drain(handler);
+    } while (!handler.idle && std::chrono::steady_clock::now() < end);
   }
 
   /// Ends `serve`, or the next one if none is running; it returns when it has answered what had arrived.
@@ -108,17 +114,27 @@ class RegistryHub {
     State& state_;
   };
 
+  static constexpr std::chrono::seconds farewell{1};
+
   template <class Send>
   struct Handler {
     Core& core;
     const Instant& now;
     const Send& send;
+    bool idle = true;
 
-    void query(ByteView sender, Frames envelope, ByteView message) { core.query(sender, envelope, message, now, send); }
+    void query(ByteView sender, Frames envelope, ByteView message) {
+      idle = false;
+      core.query(sender, envelope, message, now, send);
+    }
     void registration(std::string_view sender, std::optional<ByteView> envelope, ByteView message) {
+      idle = false;
       core.registration(sender, envelope, message, now, send);
     }
-    void malformed(std::string_view sender, std::string_view why) { core.malformed(sender, why, now); }
+    void malformed(std::string_view sender, std::string_view why) {
+      idle = false;
+      core.malformed(sender, why, now);
+    }
   };
 
   template <class Send>
@@ -127,8 +143,8 @@ class RegistryHub {
   static std::optional<std::chrono::nanoseconds> time_to_sleep(const Core& core, SteadyTime now) {
     const auto deadline = core.next_deadline();
     if (!deadline) return std::nullopt;
-    return std::max<std::chrono::nanoseconds>(*deadline <= now ? SteadyTime::duration::zero() : *deadline - now,
-                                              std::chrono::nanoseconds::zero());
+    return std::max<std::chrono::nanoseconds>(
+        *deadline <= now ? SteadyTime::duration::zero() : *deadline - now, std::chrono::nanoseconds::zero());
   }
 
   std::unique_ptr<State> state_;

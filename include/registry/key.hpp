@@ -15,7 +15,8 @@
 namespace registry {
 
 /// What names a block. A key is a regular value with a wire form of one fixed size, so that a query is decoded and
-/// looked up without an allocation per key and a wrong length is seen on the wire. Two keys are equal if and only if
+/// looked up without an allocation per key and a wrong length is seen on the wire. Every value has a wire form:
+/// `encode` never answers false, as neither a query nor a hash could leave a key out. Two keys are equal if and only if
 /// their wire forms are: the catalogue hashes and the hub compares nothing else.
 template <class T>
 concept Key = std::regular<T> && FixedWire<T> && (wire<T>::size > 0) &&

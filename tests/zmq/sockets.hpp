@@ -67,6 +67,8 @@ class SocketDirectory {
     return config;
   }
 
+  const std::filesystem::path& path() const { return path_; }
+
  private:
   std::filesystem::path path_;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -35,10 +36,7 @@ class Batcher {
 
   /// A batch is sealed at `size` entries (at least 1), at 1 MiB, or `timeout` after its first entry.
   Batcher(std::size_t size, std::chrono::nanoseconds timeout, ClientId client, std::string name_space)
-      : size_(std::max<std::size_t>(size, 1)),
-        timeout_(timeout),
-        client_(client),
-        name_space_(std::move(name_space)) {}
+      : size_(std::max<std::size_t>(size, 1)), timeout_(timeout), client_(client), name_space_(std::move(name_space)) {}
 
   /// Adds all entries, or, if one of them cannot be encoded, none.
   std::optional<Error> add(std::span<const EntryType> entries, SteadyTime now) {
@@ -125,7 +123,8 @@ class Batcher {
     }
     const std::vector<EntryType> entries = count > 0 ? read_back(open_) : std::vector<EntryType>{};
     C::begin_entries(MessageType::register_entries, open_);
-    for (std::size_t i = 0; i < count; ++i) C::append_entry(entries[i].key, entries[i].value, entries[i].metadata, open_);
+    for (std::size_t i = 0; i < count; ++i)
+      C::append_entry(entries[i].key, entries[i].value, entries[i].metadata, open_);
     open_count_ = count;
   }
 

@@ -136,10 +136,11 @@ class Catalogue {
 
  private:
   void drop_over(const K& key) {
-    // The index is cleared first: an entry that the policy has evicted by itself must not be tried for ever.
     const K copy = key;
-    ends_.erase(copy);
     erase(copy, EvictionReason::expired);
+    // Also if the policy had let it go by itself, or it would be tried for ever; but not if the storage threw: the
+    // entry is still there then, and still over.
+    ends_.erase(copy);
   }
 
   void depart_evicted() {

@@ -286,15 +286,12 @@ class ClientCore {
   Outcome<OffloadResult<K>> read_answer(Offload& call, ByteView message, SteadyTime now) {
     std::vector<OffloadStatus> statuses;
     if (auto error = C::decode_statuses(message, statuses)) return std::move(*error);
-    const auto asked_count =
-        call.keys.size() - static_cast<std::size_t>(std::ranges::count(call.known, true));
-    if (statuses.size() != asked_count) return Error{DecodeError{"statuses, one per key", asked_count, statuses.size()}};
+    const auto asked_count = call.keys.size() - static_cast<std::size_t>(std::ranges::count(call.known, true));
+    if (statuses.size() != asked_count)
+      return Error{DecodeError{"statuses, one per key", asked_count, statuses.size()}};
+    if (options_.local_cache > 0) learn(call, statuses, now);
     settle(call, statuses, now);
-    OffloadResult<K> result = merge(call, statuses);
-    if (options_.local_cache > 0) {
-      for (const K& key : result.already_stored) cache_.add(key, now);
-    }
-    return result;
+    return merge(call, statuses);
   }
 
   Outcome<std::vector<EntryType>> read_answer(Match& call, ByteView message, SteadyTime) {
@@ -329,6 +326,15 @@ class ClientCore {
     if (text != options_.name_space) return Error{Unsupported{operation(MessageType::hello)}};
     welcome_ = true;
     return std::monostate{};
+  }
+
+  /// Only what the hub itself has just said: a key known before would never age if it were added again.
+  void learn(const Offload& call, std::span<const OffloadStatus> said, SteadyTime now) {
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < call.keys.size(); ++i) {
+      if (!call.known.empty() && call.known[i]) continue;
+      if (said[next++] == OffloadStatus::already_stored) cache_.add(call.keys[i], now);
+    }
   }
 
   /// What this client registered while the query was on its way is stored, whatever the hub had applied by then.

@@ -12,7 +12,8 @@
 namespace registry {
 
 /// When the entries with a ttl end. Ends are whole seconds, so keys stand in one list per second: setting, erasing and
-/// popping cost O(log of the number of distinct seconds), and nothing scans. One thread.
+/// popping cost O(log of the number of distinct seconds), and nothing scans. If `set` throws for want of memory, the
+/// key has no end. One thread.
 template <Key K>
 class ExpiryIndex {
  public:
@@ -21,7 +22,17 @@ class ExpiryIndex {
   /// Sets or, with nothing, clears the end of a key.
   void set(const K& key, std::optional<Time> end) {
     erase(key);
-    if (end) by_key_.emplace(key, ends_.push_back(by_second_[*end], {key, *end}));
+    if (!end) return;
+    const auto second = by_second_.try_emplace(*end).first;
+    Index index = Ends::none;
+    try {
+      index = ends_.push_back(second->second, {key, *end});
+      by_key_.emplace(key, index);
+    } catch (...) {
+      if (index != Ends::none) ends_.erase(second->second, index);
+      if (second->second.empty()) by_second_.erase(second);
+      throw;
+    }
   }
 
   void erase(const K& key) {
@@ -55,10 +66,11 @@ class ExpiryIndex {
     Time at;
   };
   using Ends = detail::LinkedSlab<End>;
+  using Index = typename Ends::Index;
 
   Ends ends_;
   std::map<Time, typename Ends::List> by_second_;
-  detail::FlatMap<K, typename Ends::Index> by_key_;
+  detail::FlatMap<K, Index> by_key_;
 };
 
 }  // namespace registry

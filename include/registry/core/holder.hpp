@@ -32,7 +32,6 @@ struct Holder {
     for (const std::byte b : routing_id) {
       digest = {hash(digest), hash(Key128{digest.low ^ std::to_integer<std::uint64_t>(b), digest.high})};
     }
-    packed.back() = std::byte{0};
     return {{digest.high & 0x00ff'ffff'ffff'ffffU, digest.low}, true};
   }
 };

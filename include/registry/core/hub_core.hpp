@@ -56,8 +56,7 @@ class HubCore {
     granted_keys_.clear();
     const std::optional<Envelope> ours = envelope.size() == 1 ? Envelope::decode(envelope.front()) : std::nullopt;
     const Asker asker{ours ? Holder::client(ours->client) : Holder::connection(sender),
-                      ours ? ours->number : ++anonymous_requests_,
-                      ours ? ours->name_space : default_namespace};
+                      ours ? ours->number : ++anonymous_requests_, ours ? ours->name_space : default_namespace};
     if (ours && ours->after && must_wait(*ours, message)) {
       if (waiting_.size() < options_.max_waiting) {
         wait(sender, envelope, message, *ours, now);
@@ -110,9 +109,13 @@ class HubCore {
       release_waiting(now, reply, [&](const Waiting& w) { return sequences_.has_applied(w.client, w.after); });
     }
     if (now.lease < next_cleanup_.value_or(now.lease)) return;
-    const std::size_t leases = leases_.expire(now.lease, slice);
-    const std::size_t entries = catalogue_.expire(now.wall, slice);
-    const bool more = leases == slice || entries == slice;
+    bool more = leases_.expire(now.lease, slice) == slice;
+    try {
+      more = catalogue_.expire(now.wall, slice) == slice || more;
+    } catch (const std::exception& failure) {
+      // What is over stays so, and is tried again at the next cleanup.
+      report(now, std::string{"entries that are over could not be collected: "} + failure.what());
+    }
     next_cleanup_ = more ? now.lease : now.lease + options_.lease_cleanup_interval;
   }
 
@@ -222,6 +225,16 @@ class HubCore {
     }
   }
 
+  /// A `wire` of the user's may throw on bytes that it did not expect: that must not end the hub.
+  template <class Decode>
+  static std::optional<Error> decode(ByteView message, Decode decode) {
+    try {
+      return decode();
+    } catch (const std::exception& failure) {
+      return DecodeError{std::string{"bytes for which a decoder threw \""} + failure.what() + "\"", 0, message.size()};
+    }
+  }
+
   /// An error here means a malformed message, before which nothing has changed.
   std::optional<Error> dispatch(const Asker& asker, MessageType type, ByteView message, Instant now) {
     switch (type) {
@@ -241,7 +254,7 @@ class HubCore {
       case MessageType::hello_response:
       case MessageType::release_response: return InvalidMessageType{static_cast<unsigned>(type)};
     }
-    if (auto error = C::decode_keys(message, keys_)) return error;
+    if (auto error = decode(message, [&] { return C::decode_keys(message, keys_); })) return error;
     if (keys_.size() > options_.max_keys_per_query) {
       refuse(LimitExceeded{"max_keys_per_query", options_.max_keys_per_query, keys_.size()});
       return std::nullopt;
@@ -255,8 +268,7 @@ class HubCore {
     } else if (type == MessageType::touch) {
       count(MessageType::touch_response, [&](const K& key) { return catalogue_.touch(key, now.wall); });
     } else if (type == MessageType::release) {
-      count(MessageType::release_response,
-            [&](const K& key) { return leases_.release(key, asker.holder, now.lease); });
+      count(MessageType::release_response, [&](const K& key) { return leases_.release(key, asker.holder, now.lease); });
     } else {
       count(MessageType::release_response,
             [&](const K& key) { return leases_.withdraw(key, asker.holder, asker.request, now.lease); });
@@ -313,8 +325,8 @@ class HubCore {
   std::optional<Error> hello(const Asker& asker, ByteView message) {
     if (auto error = C::decode_text(message, text_)) return error;
     if (text_ != asker.name_space) {
-      refuse(Unsupported{"hello for namespace \"" + text_ + "\" in an envelope for \"" +
-                         std::string{asker.name_space} + "\""});
+      refuse(Unsupported{
+          "hello for namespace \"" + text_ + "\" in an envelope for \"" + std::string{asker.name_space} + "\""});
       return std::nullopt;
     }
     C::encode_text(MessageType::hello_response, asker.name_space, answer_);
@@ -339,7 +351,7 @@ class HubCore {
     MessageType type{};
     std::optional<Error> error = C::decode_type(message, type);
     if (!error && type != MessageType::register_entries) error = InvalidMessageType{static_cast<unsigned>(type)};
-    if (!error) error = C::decode_entries(message, entries_);
+    if (!error) error = decode(message, [&] { return C::decode_entries(message, entries_); });
     if (error) {
       malformed_.add();
       return report(now, "a registration from " + std::string{sender} + " was dropped: " + to_string(*error));

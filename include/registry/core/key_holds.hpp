@@ -25,12 +25,17 @@ class KeyHolds {
   EvictionHandle hold(const K& key) {
     {
       const std::lock_guard lock(ended_->mutex);
-      ended_->keys.reserve(outstanding_ + 1);
+      std::vector<K>& room = ended_->keys;
+      if (room.capacity() <= outstanding_) room.reserve(2 * outstanding_ + 1);
     }
-    auto handle = std::make_shared<Handle>(ended_, key);
     ++held_[key];
     ++outstanding_;
-    return handle;
+    try {
+      return std::make_shared<Handle>(ended_, key);
+    } catch (...) {
+      let_go(key);
+      throw;
+    }
   }
 
   bool is_held(const K& key) {
@@ -67,13 +72,15 @@ class KeyHolds {
   void collect() {
     if (!ended_->any.load(std::memory_order_acquire)) return;
     const std::lock_guard lock(ended_->mutex);
-    for (const K& key : ended_->keys) {
-      const auto it = held_.find(key);
-      if (--it->second == 0) held_.erase(it);
-      --outstanding_;
-    }
+    for (const K& key : ended_->keys) let_go(key);
     ended_->keys.clear();
     ended_->any.store(false, std::memory_order_release);
+  }
+
+  void let_go(const K& key) {
+    const auto it = held_.find(key);
+    if (--it->second == 0) held_.erase(it);
+    --outstanding_;
   }
 
   std::shared_ptr<Ended> ended_ = std::make_shared<Ended>();

@@ -17,7 +17,8 @@ namespace registry {
 template <Key K>
 class KnownKeys {
  public:
-  KnownKeys(std::size_t capacity, std::chrono::nanoseconds ttl) : half_capacity_((capacity + 1) / 2), half_ttl_(ttl / 2) {}
+  KnownKeys(std::size_t capacity, std::chrono::nanoseconds ttl)
+      : half_capacity_(capacity / 2 + capacity % 2), half_ttl_(ttl / 2) {}
 
   void add(const K& key, SteadyTime now) {
     if (half_capacity_ == 0) return;
@@ -43,14 +44,20 @@ class KnownKeys {
   void age(SteadyTime now) {
     const auto elapsed = now - since_;
     if (elapsed < half_ttl_) return;
-    turn(now);
-    if (elapsed >= 2 * half_ttl_) old_.clear();
+    if (elapsed < 2 * half_ttl_) {
+      // Not from now: what turns old here may be older than ttl / 2 already.
+      turn(since_ + half_ttl_);
+    } else {
+      young_.clear();
+      old_.clear();
+      since_ = now;
+    }
   }
 
-  void turn(SteadyTime now) {
+  void turn(SteadyTime since) {
     std::swap(young_, old_);
     young_.clear();
-    since_ = now;
+    since_ = since;
   }
 
   std::size_t half_capacity_;

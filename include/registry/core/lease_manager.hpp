@@ -52,7 +52,13 @@ class LeaseManager {
       return LeaseAnswer::granted;
     }
     if (leases_.size() >= max_leases_ && expire(now, 1) == 0) return LeaseAnswer::full;
-    by_key_.emplace(key, leases_.push_back(order_, {key, holder, request, false, now + ttl_}));
+    const Index index = leases_.push_back(order_, {key, holder, request, false, now + ttl_});
+    try {
+      by_key_.emplace(key, index);
+    } catch (...) {
+      leases_.erase(order_, index);
+      throw;
+    }
     granted_.add();
     active_.store(leases_.size());
     return LeaseAnswer::granted;

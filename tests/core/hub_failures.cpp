@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// A storage that throws is the hub's own trouble: whoever asked is told, and the hub goes on.
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <registry/eviction/tail.hpp>
+
+#include "core/test_hub.hpp"
+#include "support/catch.hpp"
+
+using namespace registry;
+using namespace registry::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Plan {
+  std::optional<Number> find;  // the key for which the call throws
+  std::optional<Number> insert;
+  std::optional<Number> erase;
+};
+
+class Failing {
+ public:
+  using key_type = Number;
+  using value_type = Number;
+  using metadata_type = TimestampMetadata;
+  using StoredType = Stored<Number, TimestampMetadata>;
+
+  explicit Failing(std::shared_ptr<Plan> plan) : plan_(std::move(plan)) {}
+
+  const StoredType* find(const Number& key) const {
+    fail(plan_->find, key);
+    return storage_.find(key);
+  }
+  std::optional<StoredType> insert(TimedEntry entry) {
+    fail(plan_->insert, entry.key);
+    return storage_.insert(std::move(entry));
+  }
+  std::optional<StoredType> erase(const Number& key) {
+    fail(plan_->erase, key);
+    return storage_.erase(key);
+  }
+  std::size_t size() const { return storage_.size(); }
+
+ private:
+  static void fail(std::optional<Number> plan, Number key) {
+    if (plan == key) throw std::runtime_error{"disk gone"};
+  }
+  std::shared_ptr<Plan> plan_;
+  HashMapStorage<Number, Number, TimestampMetadata> storage_;
+};
+
+using Policy = NoEviction<Failing>;
+
+TimedEntry timed(Number key, std::optional<std::uint32_t> ttl = {}) { return {key, key * 10, {1'700'000'000, ttl}}; }
+
+}  // namespace
+
+TEST_CASE("when a storage throws in a query the asker is told, and leases granted by then are taken back") {
+  const auto plan = std::make_shared<Plan>();
+  TestHub<Policy> hub({}, Policy(Failing{plan}));
+  Asker alice = client(1);
+  Asker bob = client(2);
+  hub.can_offload(alice, {1});
+  plan->find = 3;
+  CHECK(hub.refusal(alice, TestHub<Policy>::keys(MessageType::can_offload, {1, 2, 3, 4})) ==
+        "storage error: disk gone");
+  CHECK(hub.stats().malformed == 0);
+  CHECK(hub.stats().granted == 1);
+  CHECK(hub.stats().leases.active == 1);
+  CHECK(hub.can_offload(bob, {1, 2}) == Statuses{leased, granted});
+  // Taking back is done once: an undeliverable answer must not do it again to what came since.
+  CHECK(hub.refusal(alice, TestHub<Policy>::keys(MessageType::match, {3})) == "storage error: disk gone");
+  plan->find.reset();
+  CHECK(hub.can_offload(alice, {3}) == Statuses{granted});
+}
+
+TEST_CASE("when a storage throws in a remove, what it had removed by then stays removed") {
+  const auto plan = std::make_shared<Plan>();
+  TestHub<Policy> hub({}, Policy(Failing{plan}));
+  Asker alice = client(1);
+  hub.put(alice, {timed(1), timed(2), timed(3)});
+  plan->erase = 2;
+  CHECK(hub.refusal(alice, TestHub<Policy>::keys(MessageType::remove, {1, 2, 3})) == "storage error: disk gone");
+  CHECK(hub.stats().removed == 1);
+  CHECK(hub.stats().stored == 2);
+}
+
+TEST_CASE("an entry that a storage will not take is refused, its lease stays, and the others are stored") {
+  const auto plan = std::make_shared<Plan>();
+  TestHub<Policy> hub({}, Policy(Failing{plan}));
+  Asker alice = client(1);
+  Asker bob = client(2);
+  hub.can_offload(alice, {1, 2, 3});
+  plan->insert = 2;
+  hub.put(alice, {timed(1), timed(2), timed(3)});
+  CHECK(hub.stats().entries_registered == 2);
+  CHECK(hub.stats().entries_refused == 1);
+  CHECK(hub.stats().leases.converted == 2);
+  CHECK(hub.log == std::vector<std::string>{"1 of 3 entries from peer1 were refused: storage error: disk gone"});
+  CHECK(hub.can_offload(bob, {1, 2, 3}) == Statuses{already_stored, leased, already_stored});
+}
+
+TEST_CASE("an entry that is over and cannot be erased stays as good as absent") {
+  const auto plan = std::make_shared<Plan>();
+  HubOptions options;
+  options.lease_cleanup_interval = 1s;
+  TestHub<Policy> hub(options, Policy(Failing{plan}));
+  Asker alice = client(1);
+  hub.put(alice, {timed(1, 5), timed(2, 6), timed(3)});
+  hub.pass(10s);
+  plan->erase = 1;
+  CHECK(hub.refusal(alice, TestHub<Policy>::keys(MessageType::match, {1})) == "storage error: disk gone");
+  CHECK(hub.refusal(alice, TestHub<Policy>::keys(MessageType::can_offload, {3, 1})) == "storage error: disk gone");
+  hub.put(alice, {timed(1, 60)});
+  CHECK(hub.stats().entries_refused == 1);
+  CHECK(hub.match(alice, {2, 3}) == std::vector<TimedEntry>{timed(3)});
+
+  // A tick survives it, says so, and tries again at the next cleanup.
+  hub.log.clear();
+  hub.tick();
+  CHECK(hub.log == std::vector<std::string>{"entries that are over could not be collected: disk gone"});
+  CHECK(hub.core.next_deadline() == hub.now.lease + 1s);
+  CHECK(hub.stats().expired == 1);
+  plan->erase.reset();
+  hub.pass(1s);
+  hub.tick();
+  CHECK(hub.stats().expired == 2);
+  CHECK(hub.stats().stored == 1);
+  CHECK(hub.core.next_deadline() == std::nullopt);
+}
+
+TEST_CASE("leases are collected although entries cannot be") {
+  const auto plan = std::make_shared<Plan>();
+  HubOptions options;
+  options.lease_ttl = 1s;
+  TestHub<Policy> hub(options, Policy(Failing{plan}));
+  Asker alice = client(1);
+  hub.put(alice, {timed(1, 5)});
+  std::vector<Number> keys;
+  for (Number key = 100; key < 400; ++key) keys.push_back(key);
+  hub.can_offload(alice, keys);
+  hub.pass(10s);
+  plan->erase = 1;
+  hub.tick();
+  CHECK(hub.stats().leases.active == 44);
+  CHECK(hub.core.next_deadline() == hub.now.lease);
+  hub.tick();
+  CHECK(hub.stats().leases.active == 0);
+}
+
+TEST_CASE("a hook that throws is counted and logged, and the entry has left all the same") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}, {2, 20, {}}});
+  hub.on_gone = [&](const Departure<Number>& departure) {
+    const EvictionHandle handle = departure.hold();
+    if (hub.gone.size() == 1) throw std::runtime_error{"no bucket"};
+    throw 42;
+  };
+  CHECK(hub.remove(alice, {1, 2}) == 2);
+  CHECK(hub.stats().hook_failures == 2);
+  CHECK(hub.stats().removed == 2);
+  CHECK(hub.log == std::vector<std::string>{"on_evict threw for key 0100000000000000: no bucket",
+                                            "on_evict threw for key 0200000000000000"});
+  // The handles went with the exceptions.
+  CHECK(hub.can_offload(alice, {1, 2}) == Statuses{granted, granted});
+}
+
+TEST_CASE("a hook that throws for what was evicted or superseded does not keep the new entry out") {
+  TestHub<TailEviction<PlainStorage>> hub({}, TailEviction(PlainStorage{}, 1));
+  Asker alice = client(1);
+  hub.on_gone = [](const Departure<Number>&) { throw std::runtime_error{"no bucket"}; };
+  hub.put(alice, {{1, 10, {}}, {2, 20, {}}, {2, 21, {}}});
+  CHECK(hub.stats().hook_failures == 2);
+  CHECK(hub.stats().evicted == 1);
+  CHECK(hub.stats().superseded == 1);
+  CHECK(hub.stats().entries_registered == 3);
+  CHECK(hub.match(alice, {1, 2}) == std::vector<PlainEntry>{{2, 21, {}}});
+}
+
+TEST_CASE("a stored entry that has no wire form cannot be answered with, and says so") {
+  TestHub<Timed> hub;
+  std::vector<TimedEntry> evicted;
+  hub.core.policy().insert({1, 10, {1, 0}}, evicted);
+  Asker alice = client(1);
+  hub.put(alice, {timed(2)});
+  CHECK(hub.refusal(alice, TestHub<Timed>::keys(MessageType::match, {2, 1}))
+            .starts_with("storage error: key 0100000000000000: cannot encode: metadata that has no wire form"));
+  CHECK(hub.match(alice, {2}).size() == 1);
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// What registrations do to the catalogue and to leases.
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include <registry/eviction/tail.hpp>
+
+#include "core/test_hub.hpp"
+#include "support/catch.hpp"
+
+using namespace registry;
+using namespace registry::test;
+using namespace std::chrono_literals;
+
+TEST_CASE("whoever registers makes the block stored, and ends the lease") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  Asker bob = client(2);
+  Asker rust = anonymous("rust1");
+  hub.can_offload(alice, {1, 2, 3, 4});
+  hub.put(alice, {{1, 10, {}}});
+  hub.put(bob, {{2, 20, {}}});
+  hub.put(rust, {{3, 30, {}}, {9, 90, {}}});
+  CHECK(hub.match(bob, {1, 2, 3, 9}).size() == 4);
+  CHECK(hub.stats().entries_registered == 4);
+  CHECK(hub.stats().registrations == 3);
+  CHECK(hub.stats().leases.converted == 3);
+  CHECK(hub.stats().leases.active == 1);
+  // Removed, its lease is not back.
+  hub.remove(bob, {1});
+  CHECK(hub.can_offload(bob, {1}) == Statuses{granted});
+}
+
+TEST_CASE("no answer goes to a registration") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}});
+  CHECK(hub.replies.empty());
+  CHECK(hub.log.empty());
+}
+
+TEST_CASE("registering again replaces, and another value is superseded") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}});
+  hub.put(alice, {{1, 10, {}}});
+  CHECK(hub.gone.empty());
+  CHECK(hub.stats().superseded == 0);
+  hub.put(alice, {{1, 11, {}}});
+  CHECK(hub.gone == std::vector<TestHub<>::Gone>{{{1, 10, {}}, EvictionReason::superseded}});
+  CHECK(hub.stats().superseded == 1);
+  CHECK(hub.stats().stored == 1);
+  CHECK(hub.stats().entries_registered == 3);
+  CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 11, {}}});
+}
+
+TEST_CASE("a key twice in one registration has the last of its values") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}, {1, 11, {}}});
+  CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 11, {}}});
+  CHECK(hub.stats().superseded == 1);
+}
+
+TEST_CASE("a hub that insists on the holder refuses everybody else") {
+  HubOptions options;
+  options.insist_on_holder = true;
+  options.lease_ttl = 30s;
+  TestHub<> hub(options);
+  Asker alice = client(1);
+  Asker bob = client(2);
+  hub.can_offload(alice, {1, 2, 3});
+
+  SECTION("another client") {
+    hub.put(bob, {{1, 10, {}}});
+    CHECK(hub.log == std::vector<std::string>{
+                         "1 of 1 entries from peer2 were refused: key 0100000000000000 is leased by another holder"});
+  }
+  SECTION("nobody in particular") {
+    Asker rust = anonymous("rust1");
+    hub.put(rust, {{1, 10, {}}});
+    CHECK(hub.log.size() == 1);
+  }
+  SECTION("the holder too late") {
+    hub.pass(30s);
+    hub.put(alice, {{1, 10, {}}});
+    CHECK(hub.log.size() == 1);
+  }
+  SECTION("a key that nobody has leased") {
+    hub.put(alice, {{9, 10, {}}});
+    CHECK(hub.log.size() == 1);
+  }
+  CHECK(hub.stats().entries_refused == 1);
+  CHECK(hub.stats().entries_registered == 0);
+  CHECK(hub.stats().stored == 0);
+  CHECK(hub.stats().leases.active == 3);
+}
+
+TEST_CASE("a hub that insists on the holder takes its entries, also if some of the others are refused") {
+  HubOptions options;
+  options.insist_on_holder = true;
+  TestHub<> hub(options);
+  Asker alice = client(1);
+  hub.can_offload(alice, {1, 2});
+  hub.put(alice, {{1, 10, {}}, {8, 80, {}}, {2, 20, {}}, {9, 90, {}}});
+  CHECK(hub.stats().entries_registered == 2);
+  CHECK(hub.stats().entries_refused == 2);
+  CHECK(hub.log == std::vector<std::string>{
+                       "2 of 4 entries from peer1 were refused: key 0900000000000000 is leased by another holder"});
+  CHECK(hub.match(alice, {1, 2}).size() == 2);
+  CHECK(hub.stats().leases.converted == 2);
+}
+
+TEST_CASE("beyond capacity entries are refused, and their leases stay") {
+  TestHub<> hub({}, Plain(PlainStorage{}, 2));
+  Asker alice = client(1);
+  hub.can_offload(alice, {1, 2, 3});
+  hub.put(alice, {{1, 10, {}}, {2, 20, {}}, {3, 30, {}}});
+  CHECK(hub.log ==
+        std::vector<std::string>{"1 of 3 entries from peer1 were refused: limit exceeded: capacity allows 2, got 3"});
+  CHECK(hub.stats().stored == 2);
+  CHECK(hub.stats().entries_registered == 2);
+  CHECK(hub.stats().entries_refused == 1);
+  CHECK(hub.stats().leases.active == 1);
+  CHECK(hub.stats().leases.converted == 2);
+}
+
+TEST_CASE("what is evicted to make room is handed on") {
+  TestHub<TailEviction<PlainStorage>> hub({}, TailEviction(PlainStorage{}, 2));
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}, {2, 20, {}}, {3, 30, {}}});
+  CHECK(hub.gone == std::vector<TestHub<>::Gone>{{{1, 10, {}}, EvictionReason::evicted}});
+  CHECK(hub.stats().evicted == 1);
+  CHECK(hub.stats().stored == 2);
+  CHECK(hub.can_offload(alice, {1, 2, 3}) == Statuses{granted, already_stored, already_stored});
+}
+
+TEST_CASE("registrations of a client that come twice or in the wrong order are dropped") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  alice.sequence = 4;
+  hub.put(alice, {{1, 10, {}}});  // 5
+  for (const std::uint64_t before : {4U, 3U, 0U}) {
+    alice.sequence = before;
+    hub.put(alice, {{2, 20, {}}});
+  }
+  CHECK(hub.stats().late == 3);
+  CHECK(hub.stats().registrations == 4);
+  CHECK(hub.stats().entries_registered == 1);
+  CHECK(hub.stats().stored == 1);
+  CHECK(hub.log == std::vector<std::string>(3, "a registration from peer1 was dropped: it came too late or twice"));
+  alice.sequence = 5;
+  hub.put(alice, {{2, 20, {}}});
+  CHECK(hub.stats().stored == 2);
+}
+
+TEST_CASE("the order of anonymous registrations is as they come") {
+  TestHub<> hub;
+  Asker rust = anonymous("rust1");
+  hub.put(rust, {{1, 10, {}}});
+  hub.put(rust, {{1, 10, {}}});
+  CHECK(hub.stats().late == 0);
+  CHECK(hub.stats().entries_registered == 2);
+}
+
+TEST_CASE("only so many clients are kept in order, and the most silent is forgotten") {
+  HubOptions options;
+  options.max_clients = 2;
+  TestHub<> hub(options);
+  Asker alice = client(1);
+  Asker bob = client(2);
+  Asker carol = client(3);
+  hub.put(alice, {{1, 10, {}}});
+  hub.put(bob, {{2, 20, {}}});
+  hub.put(alice, {{3, 10, {}}});
+  hub.put(carol, {{4, 10, {}}});
+  bob.sequence = alice.sequence = carol.sequence = 0;
+  hub.put(alice, {{5, 10, {}}});
+  hub.put(carol, {{6, 10, {}}});
+  CHECK(hub.stats().late == 2);
+  hub.put(bob, {{7, 10, {}}});
+  CHECK(hub.stats().late == 2);
+}
+
+TEST_CASE("registrations for a namespace that the hub does not serve are dropped, counted and logged") {
+  TestHub<> hub;
+  Asker tenant = client(1);
+  tenant.name_space = "tenant-a";
+  hub.put(tenant, {{1, 10, {}}, {2, 20, {}}});
+  CHECK(hub.stats().stored == 0);
+  CHECK(hub.stats().entries_refused == 2);
+  CHECK(hub.stats().entries_registered == 0);
+  CHECK(hub.stats().malformed == 0);
+  CHECK(hub.log == std::vector<std::string>{
+                       "a registration from peer1 was dropped: 2 entries for namespace \"tenant-a\"; this hub "
+                       "serves \"default\""});
+}
+
+TEST_CASE("an empty registration changes nothing") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  hub.put(alice, {});
+  CHECK(hub.stats().registrations == 1);
+  CHECK(hub.stats().malformed == 0);
+  CHECK(hub.stats().entries_registered == 0);
+}

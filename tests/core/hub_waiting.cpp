@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// A remove that must not overtake the registrations of its client.
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "core/test_hub.hpp"
+#include "support/catch.hpp"
+
+using namespace registry;
+using namespace registry::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+HubOptions waiting_for(std::chrono::nanoseconds time) {
+  HubOptions options;
+  options.registration_wait = time;
+  return options;
+}
+
+/// Sends a remove that follows the registration `after`.
+void remove_after(TestHub<>& hub, Asker& asker, std::uint64_t after, const Numbers& keys) {
+  hub.query(asker.sender, asker.envelope(after), TestHub<>::keys(MessageType::remove, keys));
+}
+
+std::uint64_t removed(const Reply& reply) { return TestHub<>::read_count(reply.message, MessageType::remove_response); }
+
+}  // namespace
+
+TEST_CASE("a remove waits for the registration that it follows") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  remove_after(hub, alice, 2, {1, 2});
+  CHECK(hub.replies.empty());
+  hub.put(alice, {{1, 10, {}}});
+  CHECK(hub.replies.empty());
+  CHECK(hub.stats().stored == 1);
+  hub.put(alice, {{2, 20, {}}});
+  REQUIRE(hub.replies.size() == 1);
+  CHECK(hub.replies[0].recipient == "peer1");
+  Asker again = client(1);
+  CHECK(hub.replies[0].envelope == again.envelope(2));
+  CHECK(removed(hub.replies[0]) == 2);
+  CHECK(hub.stats().stored == 0);
+  CHECK(hub.stats().queries == 1);
+}
+
+TEST_CASE("a remove whose registration has been applied does not wait") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}});
+  remove_after(hub, alice, 1, {1});
+  REQUIRE(hub.replies.size() == 1);
+  CHECK(removed(hub.replies[0]) == 1);
+}
+
+TEST_CASE("only a remove waits") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  for (const MessageType type :
+       {MessageType::can_offload, MessageType::match, MessageType::touch, MessageType::release}) {
+    hub.query(alice.sender, alice.envelope(1), TestHub<>::keys(type, {1}));
+  }
+  CHECK(hub.replies.size() == 4);
+  hub.query(alice.sender, alice.envelope(1), bytes("\x02\x06"));  // another version
+  CHECK(hub.replies.size() == 5);
+  hub.query(alice.sender, alice.envelope(1), {});
+  CHECK(hub.replies.size() == 6);
+}
+
+TEST_CASE("the registration of another client releases nothing") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  Asker bob = client(2);
+  remove_after(hub, alice, 1, {1});
+  hub.put(bob, {{1, 10, {}}});
+  Asker rust = anonymous("rust1");
+  hub.put(rust, {{1, 10, {}}});
+  CHECK(hub.replies.empty());
+}
+
+TEST_CASE("each waiting query has its own registration, and those released keep their order") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  Asker bob = client(2);
+  remove_after(hub, alice, 2, {1});
+  remove_after(hub, bob, 1, {1});
+  remove_after(hub, alice, 1, {2});
+  remove_after(hub, alice, 1, {3});
+  hub.put(alice, {{1, 10, {}}, {2, 20, {}}, {3, 30, {}}});
+  REQUIRE(hub.replies.size() == 2);
+  CHECK(Envelope::decode(hub.replies[0].envelope[0])->number == 2);
+  CHECK(Envelope::decode(hub.replies[1].envelope[0])->number == 3);
+  hub.put(bob, {});
+  REQUIRE(hub.replies.size() == 3);
+  CHECK(hub.replies[2].recipient == "peer2");
+  CHECK(removed(hub.replies[2]) == 1);
+  hub.put(alice, {});
+  CHECK(hub.replies.size() == 4);
+}
+
+TEST_CASE("a registration that is dropped as malformed or for another namespace has come all the same") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  remove_after(hub, alice, 1, {1});
+  remove_after(hub, alice, 2, {1});
+  Bytes envelope;
+  Envelope{1, *alice.id, std::nullopt, default_namespace}.encode(envelope);
+  hub.put_raw("peer1", envelope, bytes("junk"));
+  CHECK(hub.replies.size() == 1);
+  Envelope{2, *alice.id, std::nullopt, "tenant-a"}.encode(envelope);
+  hub.put_raw("peer1", envelope, TestHub<>::registration({{1, 10, {}}}));
+  CHECK(hub.replies.size() == 2);
+}
+
+TEST_CASE("a remove is carried out when it has waited long enough, and what it waited for is late then") {
+  TestHub<> hub(waiting_for(1s));
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}});
+  remove_after(hub, alice, 3, {1});
+  hub.pass(1s - 1ns);
+  hub.tick();
+  CHECK(hub.replies.empty());
+  CHECK(hub.core.next_deadline() == hub.now.lease + 1ns);
+  hub.pass(1ns);
+  hub.tick();
+  REQUIRE(hub.replies.size() == 1);
+  CHECK(removed(hub.replies[0]) == 1);
+  CHECK(hub.core.next_deadline() == std::nullopt);
+
+  hub.put(alice, {{1, 10, {}}});  // 2
+  hub.put(alice, {{1, 10, {}}});  // 3
+  CHECK(hub.stats().late == 2);
+  CHECK(hub.stats().stored == 0);
+  hub.put(alice, {{1, 10, {}}});  // 4
+  CHECK(hub.stats().stored == 1);
+}
+
+TEST_CASE("all that have waited long enough are carried out, the others wait on") {
+  TestHub<> hub(waiting_for(1s));
+  Asker alice = client(1);
+  Asker bob = client(2);
+  Asker carol = client(3);
+  remove_after(hub, alice, 1, {1});
+  remove_after(hub, alice, 2, {1});
+  remove_after(hub, bob, 1, {1});
+  hub.pass(500ms);
+  remove_after(hub, carol, 1, {1});
+  hub.pass(500ms);
+  hub.tick();
+  CHECK(hub.replies.size() == 3);
+  CHECK(hub.core.next_deadline() == hub.now.lease + 500ms);
+  hub.pass(500ms);
+  hub.tick();
+  CHECK(hub.replies.size() == 4);
+}
+
+TEST_CASE("carrying out one remove also releases what waited for less of the same client") {
+  TestHub<> hub(waiting_for(1s));
+  Asker alice = client(1);
+  remove_after(hub, alice, 2, {1});
+  hub.pass(500ms);
+  remove_after(hub, alice, 1, {1});
+  hub.pass(500ms);
+  hub.tick();
+  CHECK(hub.replies.size() == 2);
+}
+
+TEST_CASE("only so many queries wait, more are refused") {
+  HubOptions options;
+  options.max_waiting = 2;
+  TestHub<> hub(options);
+  Asker alice = client(1);
+  remove_after(hub, alice, 1, {1});
+  remove_after(hub, alice, 1, {1});
+  CHECK(hub.replies.empty());
+  remove_after(hub, alice, 1, {1});
+  REQUIRE(hub.replies.size() == 1);
+  CHECK(TestHub<>::error_text(hub.replies[0].message) == "limit exceeded: max_waiting allows 2, got 3");
+  CHECK(Envelope::decode(hub.replies[0].envelope[0])->number == 3);
+  CHECK(hub.stats().malformed == 0);
+  hub.put(alice, {{1, 10, {}}});
+  CHECK(hub.replies.size() == 3);
+}
+
+TEST_CASE("a refusal for want of room to wait that reaches nobody takes back no lease") {
+  HubOptions options;
+  options.max_waiting = 0;
+  TestHub<> hub(options);
+  Asker alice = client(1);
+  Asker bob = client(2);
+  hub.can_offload(alice, {1});
+  hub.reachable = false;
+  remove_after(hub, alice, 1, {1});
+  hub.reachable = true;
+  CHECK(hub.stats().undeliverable == 1);
+  CHECK(hub.can_offload(bob, {1}) == Statuses{leased});
+}
+
+TEST_CASE("a waiting query that turns out malformed or misplaced is answered as such") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  alice.name_space = "tenant-a";
+  remove_after(hub, alice, 1, {1});
+  alice.name_space = default_namespace;
+  Bytes cut = TestHub<>::keys(MessageType::remove, {1});
+  cut.pop_back();
+  hub.query(alice.sender, alice.envelope(1), cut);
+  CHECK(hub.replies.empty());
+  hub.put(alice, {{1, 10, {}}});
+  REQUIRE(hub.replies.size() == 2);
+  CHECK(TestHub<>::error_text(hub.replies[0].message) ==
+        "not supported by the peer: namespace \"tenant-a\"; this hub serves \"default\"");
+  CHECK(TestHub<>::error_text(hub.replies[1].message) == "malformed message: keys, in bytes: expected 10, got 9");
+  CHECK(hub.stats().malformed == 1);
+  CHECK(hub.stats().stored == 1);
+}
+
+TEST_CASE("a waiting query whose asker is gone when it is answered is counted") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  remove_after(hub, alice, 1, {1});
+  hub.reachable = false;
+  hub.put(alice, {{1, 10, {}}});
+  CHECK(hub.stats().undeliverable == 1);
+  CHECK(hub.stats().stored == 0);
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <registry/core/lease_manager.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "support/allocation_counter.hpp"
+#include "support/catch.hpp"
+
+using namespace registry;
+using namespace registry::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+using Leases = LeaseManager<std::uint64_t>;
+
+const Holder alice = Holder::client({1, 1});
+const Holder bob = Holder::client({1, 2});
+constexpr SteadyTime start{1000s};
+
+bool same(const LeaseStats& a, const LeaseStats& b) {
+  return a.active == b.active && a.granted == b.granted && a.renewed == b.renewed && a.expired == b.expired &&
+         a.released == b.released && a.converted == b.converted && a.conflicts == b.conflicts;
+}
+
+}  // namespace
+
+TEST_CASE("a lease excludes everybody else until its deadline, and not a moment longer") {
+  Leases leases(30s, 10);
+  CHECK(leases.acquire(5, alice, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.next_deadline() == start + 30s);
+  REQUIRE(leases.holder(5, start) != nullptr);
+  CHECK(*leases.holder(5, start) == alice);
+
+  const SteadyTime last = start + 30s - 1ns;
+  CHECK(leases.acquire(5, bob, 1, last) == LeaseAnswer::leased);
+  CHECK(leases.holder(5, last) != nullptr);
+
+  CHECK(leases.holder(5, start + 30s) == nullptr);
+  CHECK(leases.acquire(5, bob, 2, start + 30s) == LeaseAnswer::granted);
+  CHECK(*leases.holder(5, start + 30s) == bob);
+  CHECK(leases.next_deadline() == start + 60s);
+  CHECK(same(leases.stats(), {1, 2, 0, 1, 0, 0, 1}));
+}
+
+TEST_CASE("the holder that asks again has the lease for longer") {
+  Leases leases(30s, 10);
+  leases.acquire(5, alice, 1, start);
+  CHECK(leases.acquire(5, alice, 2, start + 10s) == LeaseAnswer::granted);
+  CHECK(leases.next_deadline() == start + 40s);
+  CHECK(leases.acquire(5, bob, 1, start + 39s) == LeaseAnswer::leased);
+  CHECK(same(leases.stats(), {1, 1, 1, 0, 0, 0, 1}));
+}
+
+TEST_CASE("within one request a key is granted once, whether new or renewed") {
+  Leases leases(30s, 10);
+  CHECK(leases.acquire(5, alice, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(5, alice, 1, start) == LeaseAnswer::leased);
+  CHECK(leases.acquire(5, alice, 2, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(5, alice, 2, start) == LeaseAnswer::leased);
+  CHECK(leases.stats().conflicts == 2);
+}
+
+TEST_CASE("a lease that is over but not collected belongs to whoever asks next, as a new one") {
+  Leases leases(30s, 10);
+  leases.acquire(5, alice, 1, start);
+  leases.acquire(5, alice, 2, start);
+  CHECK(leases.acquire(5, alice, 3, start + 30s) == LeaseAnswer::granted);
+  CHECK(same(leases.stats(), {1, 2, 1, 1, 0, 0, 0}));
+  // New: request 3 alone was granted it, so it can be taken back.
+  CHECK(leases.withdraw(5, alice, 3, start + 31s));
+}
+
+TEST_CASE("only the holder releases, and only until the deadline") {
+  Leases leases(30s, 10);
+  leases.acquire(5, alice, 1, start);
+  CHECK_FALSE(leases.release(6, alice, start));
+  CHECK_FALSE(leases.release(5, bob, start));
+  CHECK_FALSE(leases.release(5, alice, start + 30s));
+  CHECK(leases.stats().active == 1);
+  CHECK(leases.release(5, alice, start + 30s - 1ns));
+  CHECK_FALSE(leases.release(5, alice, start));
+  CHECK(same(leases.stats(), {0, 1, 0, 0, 1, 0, 0}));
+  CHECK(leases.next_deadline() == std::nullopt);
+}
+
+TEST_CASE("a withdrawal takes back only what its request alone was granted") {
+  Leases leases(30s, 10);
+  leases.acquire(5, alice, 1, start);
+  CHECK_FALSE(leases.withdraw(5, bob, 1, start));
+  CHECK_FALSE(leases.withdraw(5, alice, 2, start));
+  CHECK_FALSE(leases.withdraw(5, alice, 1, start + 30s));
+  CHECK_FALSE(leases.withdraw(6, alice, 1, start));
+
+  SECTION("the request that was granted it") { CHECK(leases.withdraw(5, alice, 1, start)); }
+  SECTION("not if the holder was granted it again since") {
+    leases.acquire(5, alice, 2, start);
+    CHECK_FALSE(leases.withdraw(5, alice, 1, start));
+    CHECK_FALSE(leases.withdraw(5, alice, 2, start));
+    CHECK(leases.release(5, alice, start));
+  }
+}
+
+TEST_CASE("a registration ends the lease, whoever held it") {
+  Leases leases(30s, 10);
+  leases.acquire(5, alice, 1, start);
+  leases.acquire(6, alice, 1, start);
+  leases.convert(7, start);
+  CHECK(leases.stats().converted == 0);
+  leases.convert(5, start + 29s);
+  CHECK(same(leases.stats(), {1, 2, 0, 0, 0, 1, 0}));
+  // What was over was not ended by the registration.
+  leases.convert(6, start + 30s);
+  CHECK(same(leases.stats(), {0, 2, 0, 1, 0, 1, 0}));
+}
+
+TEST_CASE("leases are collected in the order of their deadlines, no more than asked for, and none too early") {
+  Leases leases(30s, 10);
+  for (std::uint64_t key = 1; key <= 4; ++key) leases.acquire(key, alice, 1, start + std::chrono::seconds{key});
+  leases.acquire(1, alice, 2, start + 5s);  // renewed: last now
+  CHECK(leases.next_deadline() == start + 32s);
+  CHECK(leases.expire(start + 32s - 1ns, 10) == 0);
+  CHECK(leases.expire(start + 33s, 0) == 0);
+  CHECK(leases.expire(start + 34s, 2) == 2);
+  CHECK(leases.holder(2, start) == nullptr);
+  CHECK(leases.holder(3, start) == nullptr);
+  CHECK(leases.holder(4, start) != nullptr);
+  CHECK(leases.expire(start + 34s, 10) == 1);
+  CHECK(leases.expire(start + 34s, 10) == 0);
+  CHECK(leases.next_deadline() == start + 35s);
+  CHECK(leases.expire(start + 35s, 10) == 1);
+  CHECK(leases.next_deadline() == std::nullopt);
+  CHECK(same(leases.stats(), {0, 4, 1, 4, 0, 0, 0}));
+}
+
+TEST_CASE("beyond the limit there is no new lease, but for the room of one that is over") {
+  Leases leases(30s, 2);
+  CHECK(leases.max_leases() == 2);
+  leases.acquire(1, alice, 1, start);
+  leases.acquire(2, alice, 1, start + 1s);
+  CHECK(leases.acquire(3, alice, 1, start + 2s) == LeaseAnswer::full);
+  CHECK(same(leases.stats(), {2, 2, 0, 0, 0, 0, 0}));
+  // Those that exist can be renewed and asked for.
+  CHECK(leases.acquire(2, alice, 2, start + 2s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(2, bob, 1, start + 2s) == LeaseAnswer::leased);
+
+  CHECK(leases.acquire(3, bob, 2, start + 30s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(4, bob, 2, start + 30s) == LeaseAnswer::full);
+  CHECK(leases.holder(1, start) == nullptr);
+  CHECK(leases.stats().active == 2);
+}
+
+TEST_CASE("a lease of nobody is nobody's") {
+  const Leases leases(30s, 2);
+  CHECK(leases.holder(1, start) == nullptr);
+  CHECK(leases.next_deadline() == std::nullopt);
+}
+
+TEST_CASE("more leases than the slab can count are never allowed") {
+  CHECK(Leases(1s, ~std::size_t{0}).max_leases() == 0xfffffffe);
+  CHECK(Leases(1s, 0xffffffff).max_leases() == 0xfffffffe);
+  CHECK(Leases(1s, 0xfffffffe).max_leases() == 0xfffffffe);
+}
+
+TEST_CASE("a lease for which there is no memory leaves nothing behind") {
+  Leases leases(30s, 1000);
+  bool failed = true;
+  for (std::size_t left = 0; failed; ++left) {
+    failed = fails_with_allocations(left, [&] { leases.acquire(5, alice, 1, start); });
+    if (failed) CHECK(leases.next_deadline() == std::nullopt);
+  }
+  CHECK(leases.stats().active == 1);
+  CHECK(leases.expire(start + 30s, 10) == 1);
+}
+
+TEST_CASE("leases that come and go allocate nothing once there was room for as many") {
+  Leases leases(30s, 10'000);
+  const auto cycle = [&](std::uint64_t keys, std::uint64_t request) {
+    for (std::uint64_t key = 0; key < keys; ++key) leases.acquire(key, alice, request, start);
+    for (std::uint64_t key = 0; key < keys; ++key) leases.release(key, alice, start);
+  };
+  // The table rebuilds itself now and then if it is nearly full; far below that it does not.
+  cycle(5'000, 1);
+  CHECK(allocated_by([&] { cycle(500, 2); }) == 0);
+  CHECK(leases.stats().released == 5'500);
+}

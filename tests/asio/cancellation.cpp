@@ -147,3 +147,17 @@ TEST_CASE("a coroutine waits for a call or a timer, whichever comes first") {
   REQUIRE(first == 1);
   REQUIRE(hub.type(2) == MessageType::withdraw);
 }
+
+TEST_CASE("a query is taken back also before the hub is known to return envelopes") {
+  ScriptedHub hub;
+  asio::io_context io;
+  Client client = builder(io, hub.address()).build();
+  asio::cancellation_signal signal;
+  Completed<OffloadResult<K>> outcome;
+  client.async_can_offload({1}, asio::bind_cancellation_slot(signal.slot(), outcome.token()));
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 1; }));
+  signal.emit(asio::cancellation_type::terminal);
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 2 && outcome.calls > 0; }));
+  REQUIRE(hub.type(1) == MessageType::withdraw);
+  REQUIRE(hub.seen.queries[1].sender == hub.seen.queries[0].sender);
+}

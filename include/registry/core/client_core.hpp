@@ -93,7 +93,8 @@ class ClientCore {
         id_(id),
         batcher_(options_.batch_size, options_.batch_timeout, id, options_.name_space),
         cache_(options_.local_cache, options_.local_cache_ttl),
-        registered_(max_registered, options_.registered_ttl) {
+        // An entry may wait for its batch before it travels, and what is known is forgotten from half of its time on.
+        registered_(max_registered, options_.registered_ttl + 2 * options_.batch_timeout) {
     if (options_.name_space.empty() || options_.name_space.size() > Envelope::max_namespace) {
       throw RegistryError(ConfigError{"namespace", options_.name_space, "1 to 255 bytes"});
     }
@@ -183,11 +184,11 @@ class ClientCore {
   }
 
   /// What to send behind a call that failed or was given up, so that the hub takes back what its answer may have
-  /// granted: a second frame pair. Nothing if there is nothing to take back, or the hub would not understand.
+  /// granted: a second frame pair. Nothing if there is nothing to take back, or the hub is known not to understand.
   template <class AnyCall>
   std::optional<std::pair<Bytes, Bytes>> withdrawal(const AnyCall& call) const {
     if constexpr (std::same_as<AnyCall, Offload>) {
-      if (echoes_envelopes_ != true) return std::nullopt;
+      if (echoes_envelopes_ == false) return std::nullopt;
       std::pair<Bytes, Bytes> frames{call.envelope, {}};
       C::encode_keys(MessageType::withdraw, asked(call), frames.second);
       return frames;

@@ -50,8 +50,8 @@ struct ClientOptions {
   std::size_t local_cache = 0;
   /// For how long the local cache believes what it knows.
   std::chrono::nanoseconds local_cache_ttl = std::chrono::seconds{10};
-  /// For how long a key registered by this client is AlreadyStored to it without asking: longer than the hub needs to
-  /// apply a registration.
+  /// For how long a key registered by this client is AlreadyStored to it without asking, once its batch has left:
+  /// longer than the hub needs to apply a registration.
   std::chrono::nanoseconds registered_ttl = std::chrono::seconds{5};
   /// The catalogue that this client sees.
   std::string name_space{default_namespace};

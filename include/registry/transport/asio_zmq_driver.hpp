@@ -288,11 +288,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void give_up(const Query& query) {
     if (!query.sent_at) return;
     --in_flight_;
-    if (core_.echoes_envelopes() == true) {
-      withdraw(query);
-    } else {
-      reconnect();
-    }
+    withdraw(query);
+    if (core_.echoes_envelopes() != true) reconnect();
   }
 
   /// As far as the network allows: what is not taken back ends by its lease's deadline.

@@ -275,7 +275,7 @@ TEST_CASE("a remove travels behind the registrations of its keys") {
   }
   SECTION("nor when these are long past") {
     worker.flush();
-    script->advance(5s);
+    script->advance(6s);
     worker.remove({2});
     CHECK(Envelope::decode(script->asked.at(0).envelope).value().after == std::nullopt);
   }

@@ -309,9 +309,12 @@ TEST_CASE("each client has a routing id of its own") {
   CHECK(ask(one));
   CHECK(ask(two));
   CHECK(ask(one));
-  REQUIRE(notebook.senders.size() == 3);
-  CHECK(notebook.senders[0] == notebook.senders[2]);
-  CHECK(notebook.senders[0] != notebook.senders[1]);
+  // Each query, and behind it its withdrawal.
+  REQUIRE(notebook.senders.size() == 6);
+  CHECK(notebook.senders[0] == notebook.senders[1]);
+  CHECK(notebook.senders[0] != notebook.senders[2]);
+  CHECK(notebook.senders[2] == notebook.senders[3]);
+  CHECK(notebook.senders[0] == notebook.senders[4]);
 }
 
 TEST_CASE("several hubs live in one process") {

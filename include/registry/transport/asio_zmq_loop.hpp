@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <asio/basic_waitable_timer.hpp>
+#include <asio/error.hpp>
+#include <asio/post.hpp>
+#include <zmq.hpp>
+
+#include <registry/bytes.hpp>
+#include <registry/core/client_core.hpp>
+#include <registry/core/instant.hpp>
+#include <registry/core/request_table.hpp>
+#include <registry/error.hpp>
+#include <registry/transport/asio_operation.hpp>
+#include <registry/transport/asio_shutdown.hpp>
+#include <registry/transport/asio_zmq_socket.hpp>
+#include <registry/transport/zmq_client_socket.hpp>
+#include <registry/transport/zmq_socket.hpp>
+
+namespace registry::detail {
+
+/// The loop of a client on an executor. Calls come in through an inbox, from any thread; everything else happens on one
+/// strand, turn by turn: what has come is taken in, what can be sent is sent, and the rest is waited for.
+template <class Core>
+class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from_this<AsioZmqLoop<Core>> {
+ public:
+  using EntryType = typename Core::EntryType;
+  using Query = AsioQuery<Core>;
+  using Write = AsioWrite<Core>;
+
+  struct Close {
+    std::chrono::nanoseconds limit;
+    std::function<void(std::vector<EntryType>)> done;
+  };
+
+  AsioZmqLoop(AsioZmqSockets sockets, ClientOptions options)
+      : io_(std::move(sockets.executor)),
+        strand_(io_),
+        timer_(strand_),
+        config_(std::move(sockets.config)),
+        context_(std::move(sockets.context)),
+        queries_socket_(std::make_shared<AsioZmqSocket>(strand_, std::move(sockets.queries), max_answer_frames)),
+        registrations_socket_(std::make_shared<AsioZmqSocket>(strand_, std::move(sockets.registrations), 1)),
+        core_(std::move(options), ClientId::random()) {}
+
+  ~AsioZmqLoop() override {
+    if (is_closed_) return;
+    try {
+      core_.batcher().seal();
+      send_batches();
+      report_lost(core_.batcher().take_entries().size());
+    } catch (const std::exception& error) {
+      log(std::string{"closing the client failed: "} + error.what());
+    }
+    close_sockets(core_.options().close_timeout);
+  }
+
+  const asio::any_io_executor& executor() const noexcept { return io_; }
+
+  /// What the client's end asks for.
+  Close destruction() {
+    return {core_.options().close_timeout, [self = this->weak_from_this()](const std::vector<EntryType>& lost) {
+              if (const auto loop = self.lock()) loop->report_lost(lost.size());
+            }};
+  }
+
+  template <class Call>
+  void submit(Call call) {
+    {
+      const std::lock_guard lock(inbox_mutex_);
+      inbox_.emplace_back(std::move(call));
+      if (inbox_.size() > 1) return;
+    }
+    asio::post(strand_, [self = this->shared_from_this()] {
+      self->take_inbox();
+      self->turn();
+    });
+  }
+
+  void cancel(std::shared_ptr<Query> query) {
+    asio::post(strand_, [self = this->shared_from_this(), query = std::move(query)] {
+      if (!self->queries_.take(query->id)) return;
+      self->give_up(*query);
+      query->fail(asio::error::operation_aborted, std::nullopt);
+      self->turn();
+    });
+  }
+
+  void cancel(std::shared_ptr<Write> write) {
+    asio::post(strand_, [self = this->shared_from_this(), write = std::move(write)] {
+      if (!self->writes_.take(write->id)) return;
+      write->complete(asio::error::operation_aborted, std::nullopt);
+      self->turn();
+    });
+  }
+
+  void abandon() noexcept override {
+    // Moved out first: the handlers that end with them may own the client that owns this.
+    const auto queries = std::exchange(queries_, {});
+    const auto writes = std::exchange(writes_, {});
+    const auto close = std::exchange(close_, {});
+    std::vector<Submission> inbox;
+    const std::lock_guard lock(inbox_mutex_);
+    inbox.swap(inbox_);
+  }
+
+ private:
+  using Submission = std::variant<std::shared_ptr<Query>, std::shared_ptr<Write>, Close>;
+
+  /// Frames of an answer: ours has two. One with more than this is nobody's.
+  static constexpr std::size_t max_answer_frames = 8;
+  /// Answers taken in before others on the same executor get their turn.
+  static constexpr std::size_t answers_per_turn = 256;
+
+  static SteadyTime now() noexcept { return std::chrono::steady_clock::now(); }
+
+  static Error timeout(std::chrono::nanoseconds duration) {
+    return Timeout{std::chrono::ceil<std::chrono::milliseconds>(duration)};
+  }
+
+  void log(const std::string& text) const {
+    if (core_.options().log) core_.options().log(LogLevel::error, text);
+  }
+
+  void report_lost(std::size_t entries) const {
+    if (entries == 0) return;
+    log(std::to_string(entries) + " entries could not be handed over before the client ended");
+  }
+
+  void take_inbox() {
+    {
+      const std::lock_guard lock(inbox_mutex_);
+      std::swap(inbox_, taken_);
+    }
+    const SteadyTime time = now();
+    for (Submission& submission : taken_) {
+      std::visit([&](auto& call) { enter(std::move(call), time); }, submission);
+    }
+    taken_.clear();
+  }
+
+  std::optional<Error> closed() const {
+    if (close_ || is_closed_) return Disconnected{broken_.empty() ? "the client is closed" : broken_};
+    return std::nullopt;
+  }
+
+  void enter(std::shared_ptr<Query> query, SteadyTime time) {
+    if (auto error = closed()) return query->fail(std::move(*error));
+    query->id = queries_.add(query, time + core_.options().request_timeout);
+    // What one client does to one key takes effect in call order.
+    if (query->is_ordered() && (!ordered_.empty() || query->follows_registrations(core_, time))) {
+      ordered_.push_back({query->id, true});
+    } else {
+      prepare(query, time);
+    }
+  }
+
+  void enter(std::shared_ptr<Write> write, SteadyTime time) {
+    if (auto error = closed()) return write->fail(std::move(*error));
+    write->id = writes_.add(write, time + core_.options().register_timeout);
+    ordered_.push_back({write->id, false});
+  }
+
+  void enter(Close close, SteadyTime time) {
+    if (closed()) return close.done({});
+    close_at_ = time + std::min<std::chrono::nanoseconds>(close.limit, std::chrono::years{1});
+    close_ = std::move(close);
+  }
+
+  void fail_all(const Error& error) {
+    outgoing_.clear();
+    ordered_.clear();
+    hello_.reset();
+    while (const auto id = queries_.first()) {
+      const std::shared_ptr<Query> query = *queries_.take(*id);
+      withdraw(*query);
+      query->fail(error);
+    }
+    in_flight_ = 0;
+    while (const auto id = writes_.first()) (*writes_.take(*id))->fail(error);
+  }
+
+  /// Makes the frames of a query; one that needs no hub is finished.
+  void prepare(const std::shared_ptr<Query>& query, SteadyTime time) {
+    try {
+      if (query->begin(core_, time)) {
+        outgoing_.push_back(query->id);
+        return;
+      }
+      queries_.take(query->id);
+      query->finish_locally(core_);
+    } catch (const std::exception& failure) {
+      // A wire or codec of the user's.
+      queries_.take(query->id);
+      query->fail(EncodeError{failure.what()});
+    }
+  }
+
+  void turn() noexcept {
+    if (is_closed_) return;
+    try {
+      take_turn();
+    } catch (const zmq::error_t& error) {
+      break_down(error.num() == ETERM ? "the ZeroMQ context was terminated" : error.what());
+    } catch (const std::exception& error) {
+      break_down(error.what());
+    }
+  }
+
+  void take_turn() {
+    bool more = true;
+    for (int rounds = 0; more && rounds < 4; ++rounds) {
+      const SteadyTime time = now();
+      receive(time);
+      expire(time);
+      carry_out(time);
+      if (close_) end_calls();
+      send_queries(time);
+      if (close_ && finish_closing(time)) return;
+      more = has_work();
+    }
+    if (more) {
+      asio::post(strand_, [self = this->shared_from_this()] { self->turn(); });
+    } else {
+      wait();
+    }
+  }
+
+  void receive(SteadyTime time) {
+    AsioZmqSocket& from = *queries_socket_;
+    for (std::size_t budget = answers_per_turn; in_flight_ > 0 && budget > 0; --budget) {
+      const auto received = from.inbox.receive(from.socket);
+      if (received == Inbox::Received::nothing) break;
+      if (received == Inbox::Received::message) take_answer(from.inbox.frames(), time);
+    }
+    from.inbox.clear();
+  }
+
+  void take_answer(Frames frames, SteadyTime time) {
+    const std::optional<Answer> answer = core_.read(frames);
+    if (!answer) return;
+    silent_since_.reset();
+    const RequestId id = answer->id.value_or(last_sent_);
+    const std::shared_ptr<Query>* sent = queries_.find(id);
+    if (sent == nullptr || !(*sent)->sent_at) return;
+    const std::shared_ptr<Query> query = *queries_.take(id);
+    --in_flight_;
+    query->answer(core_, answer->message, time);
+  }
+
+  void expire(SteadyTime time) {
+    while (queries_.next_deadline() && *queries_.next_deadline() <= time) {
+      const std::shared_ptr<Query> query = *queries_.take(*queries_.first());
+      give_up(*query);
+      if (query->sent_at) suspect(*query->sent_at, time);
+      query->fail(timeout(core_.options().request_timeout));
+    }
+    while (writes_.next_deadline() && *writes_.next_deadline() <= time) {
+      (*writes_.take(*writes_.first()))->fail(timeout(core_.options().register_timeout));
+    }
+  }
+
+  /// A query whose answer nobody waits for any more. If a late one could be taken for another's, the connection goes.
+  void give_up(const Query& query) {
+    if (!query.sent_at) return;
+    --in_flight_;
+    withdraw(query);
+    if (core_.echoes_envelopes() != true) reconnect();
+  }
+
+  /// As far as the network allows: what is not taken back ends by its lease's deadline.
+  void withdraw(const Query& query) {
+    if (!query.sent_at) return;
+    if (const auto frames = query.withdrawal(core_)) send(*queries_socket_, frames->first, frames->second);
+  }
+
+  /// libzmq gives a connection up for good (after an answer above max_message_size, for instance) and does not say so:
+  /// one that has been silent for two timeouts, one after the other, is made anew.
+  void suspect(SteadyTime sent_at, SteadyTime time) {
+    if (core_.echoes_envelopes() != true) return;
+    if (!silent_since_) {
+      silent_since_ = time;
+    } else if (sent_at >= *silent_since_) {
+      reconnect();
+    }
+  }
+
+  void reconnect() {
+    silent_since_.reset();
+    queries_socket_->close(abandoned_linger);
+    queries_socket_ = std::make_shared<AsioZmqSocket>(
+        strand_, open_client_socket(*context_, zmq::socket_type::dealer, config_), max_answer_frames);
+  }
+
+  /// What must keep the order of the calls, from the front as far as it can be done now: what is left waits for room.
+  void carry_out(SteadyTime time) {
+    while (send_batches() && !ordered_.empty() && !core_.needs_hello()) {
+      const Ordered next = ordered_.front();
+      if (next.is_query ? carry_out_query(next.id, time) : carry_out_write(next.id, time)) ordered_.pop_front();
+    }
+  }
+
+  /// False if it has to wait until batches have gone.
+  bool carry_out_query(RequestId id, SteadyTime time) {
+    const std::shared_ptr<Query>* found = queries_.find(id);
+    if (found == nullptr) return true;
+    const std::shared_ptr<Query> query = *found;
+    if (query->follows_registrations(core_, time)) {
+      core_.batcher().seal();
+      if (!send_batches()) return false;
+    }
+    prepare(query, time);
+    return true;
+  }
+
+  bool carry_out_write(RequestId id, SteadyTime time) {
+    const std::shared_ptr<Write>* found = writes_.find(id);
+    if (found == nullptr) return true;
+    Write& write = **found;
+    if (write.drain) core_.batcher().seal();
+    if (!send_batches()) return false;
+    const std::shared_ptr<Write> done = *writes_.take(id);
+    try {
+      if (auto error = core_.add(done->entries, time)) {
+        done->fail(std::move(*error));
+      } else {
+        done->complete({}, std::nullopt);
+      }
+    } catch (const std::exception& failure) {
+      // A wire or codec of the user's.
+      done->fail(EncodeError{failure.what()});
+    }
+    return true;
+  }
+
+  /// False if some have to wait for room.
+  bool send_batches() {
+    core_.batcher().seal_if_due(now());
+    while (core_.batcher().has_batch()) {
+      Batch batch = core_.batcher().take_batch();
+      if (!send(*registrations_socket_, batch.message, batch.envelope)) {
+        core_.batcher().put_back(std::move(batch));
+        return false;
+      }
+    }
+    return true;
+  }
+
+  void send_queries(SteadyTime time) {
+    is_blocked_ = false;
+    if (core_.needs_hello()) return say_hello(time);
+    while (!outgoing_.empty()) {
+      const std::shared_ptr<Query>* next = queries_.find(outgoing_.front());
+      if (next != nullptr && !send_query(**next, time)) return;
+      outgoing_.pop_front();
+    }
+  }
+
+  /// False if it has to wait: for room, or, until the hub is known to return envelopes, for the answer before it.
+  bool send_query(Query& query, SteadyTime time) {
+    if (in_flight_ > 0 && core_.echoes_envelopes() != true) return false;
+    if (!send(*queries_socket_, query.envelope(), query.message())) {
+      is_blocked_ = true;
+      return false;
+    }
+    query.sent_at = time;
+    last_sent_ = query.id;
+    ++in_flight_;
+    return true;
+  }
+
+  /// The first call of a client that has a namespace waits until the hub has said that it serves it.
+  void say_hello(SteadyTime time) {
+    if (outgoing_.empty() && ordered_.empty()) return;
+    if (!hello_) {
+      auto done = [this](std::error_code, std::optional<Error> error, std::monostate) {
+        hello_.reset();
+        if (error) fail_all(*error);
+      };
+      hello_ =
+          std::make_shared<AsioQueryOf<Core, typename Core::Hello, decltype(done)>>(Core::hello(), std::move(done));
+      hello_->id = queries_.add(hello_, time + core_.options().request_timeout);
+      hello_->begin(core_, time);
+    }
+    if (!hello_->sent_at) send_query(*hello_, time);
+  }
+
+  bool send(AsioZmqSocket& to, ByteView first, ByteView second) {
+    const std::array<ByteView, 2> frames{first, second};
+    const int failure = to.outbox.send(to.socket, frames);
+    if (failure != 0 && failure != EAGAIN) throw zmq::error_t(failure);
+    return failure == 0;
+  }
+
+  void end_calls() {
+    fail_all(Disconnected{"the client was closed during the call"});
+    core_.batcher().seal();
+    send_batches();
+  }
+
+  /// False if batches still have to wait for room.
+  bool finish_closing(SteadyTime time) {
+    if (core_.batcher().has_batch() && time < close_at_) return false;
+    std::vector<EntryType> lost = core_.batcher().take_entries();
+    close_sockets(std::max<std::chrono::nanoseconds>(close_at_ - time, std::chrono::nanoseconds::zero()));
+    std::exchange(close_, std::nullopt)->done(std::move(lost));
+    return true;
+  }
+
+  void close_sockets(std::chrono::nanoseconds linger) noexcept {
+    is_closed_ = true;
+    timer_.cancel();
+    queries_socket_->close(linger);
+    registrations_socket_->close(linger);
+  }
+
+  /// Nothing works any more, for instance because the context was terminated: every caller is told.
+  void break_down(const char* why) noexcept {
+    broken_ = why;
+    is_closed_ = true;
+    in_flight_ = 0;
+    outgoing_.clear();
+    ordered_.clear();
+    hello_.reset();
+    while (const auto id = queries_.first()) (*queries_.take(*id))->fail(Disconnected{broken_});
+    while (const auto id = writes_.first()) (*writes_.take(*id))->fail(Disconnected{broken_});
+    std::vector<EntryType> lost = core_.batcher().take_entries();
+    if (close_) {
+      std::exchange(close_, std::nullopt)->done(std::move(lost));
+    } else {
+      report_lost(lost.size());
+    }
+    close_sockets(std::chrono::nanoseconds::zero());
+  }
+
+  /// Whether a socket is ready for what is expected of it. Asking is the last thing done before waiting.
+  bool has_work() {
+    const int wanted = (in_flight_ > 0 ? ZMQ_POLLIN : 0) | (is_blocked_ ? ZMQ_POLLOUT : 0);
+    const bool queries = wanted != 0 && (ready_events(queries_socket_->socket) & wanted) != 0;
+    const bool registrations =
+        core_.batcher().has_batch() && (ready_events(registrations_socket_->socket) & ZMQ_POLLOUT) != 0;
+    return queries || registrations;
+  }
+
+  bool expects_queries() const noexcept { return in_flight_ > 0 || is_blocked_; }
+
+  void wait() {
+    wait_for(queries_socket_, expects_queries());
+    wait_for(registrations_socket_, core_.batcher().has_batch());
+    wait_until(next_deadline());
+  }
+
+  void wait_for(const std::shared_ptr<AsioZmqSocket>& socket, bool expected) {
+    if (expected) {
+      AsioZmqSocket::wait(socket, [self = this->shared_from_this()] { self->turn(); });
+    } else {
+      socket->stop_waiting();
+    }
+  }
+
+  std::optional<SteadyTime> next_deadline() {
+    std::optional<SteadyTime> next = queries_.next_deadline();
+    const auto consider = [&](std::optional<SteadyTime> other) {
+      if (other) next = next ? std::min(*next, *other) : *other;
+    };
+    consider(writes_.next_deadline());
+    consider(core_.batcher().deadline());
+    if (close_) consider(close_at_);
+    return next;
+  }
+
+  /// A timer that goes off too early costs less than setting it anew for every call, so it is only ever set earlier.
+  void wait_until(std::optional<SteadyTime> deadline) {
+    if (!deadline) {
+      if (std::exchange(timer_set_for_, std::nullopt)) timer_.cancel();
+      return;
+    }
+    if (timer_set_for_ && *timer_set_for_ <= *deadline) return;
+    timer_set_for_ = deadline;
+    timer_.expires_at(*deadline);
+    timer_.async_wait([self = this->shared_from_this()](const std::error_code& error) {
+      if (error == asio::error::operation_aborted) return;
+      self->timer_set_for_.reset();
+      self->turn();
+    });
+  }
+
+  struct Ordered {
+    RequestId id;
+    bool is_query;
+  };
+
+  asio::any_io_executor io_;
+  AsioStrand strand_;
+  asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, AsioStrand>
+      timer_;
+  std::optional<SteadyTime> timer_set_for_;
+
+  ZmqTransportConfig config_;
+  std::shared_ptr<zmq::context_t> context_;  // outlives the sockets
+  std::shared_ptr<AsioZmqSocket> queries_socket_;
+  std::shared_ptr<AsioZmqSocket> registrations_socket_;
+
+  Core core_;
+  RequestTable<std::shared_ptr<Query>> queries_;
+  RequestTable<std::shared_ptr<Write>> writes_;
+  std::deque<RequestId> outgoing_;  // with frames made, not sent
+  std::deque<Ordered> ordered_;     // not begun
+  std::shared_ptr<Query> hello_;
+  std::size_t in_flight_ = 0;
+  RequestId last_sent_ = 0;
+  bool is_blocked_ = false;  // the query socket has no room
+  std::optional<SteadyTime> silent_since_;
+
+  std::optional<Close> close_;
+  SteadyTime close_at_{};
+  bool is_closed_ = false;
+  std::string broken_;
+
+  std::mutex inbox_mutex_;
+  std::vector<Submission> inbox_;
+  std::vector<Submission> taken_;
+};
+
+}  // namespace registry::detail

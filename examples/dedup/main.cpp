@@ -84,7 +84,7 @@ std::vector<std::string> reversed_arguments(int argc, char** argv) {
 }
 
 int run_store(CommandLine& line) {
-  if (line.hub.query && !line.hub.registrations) {
+  if (line.hub.query && !line.hub.registrations && !registry::environment("DYN_REGISTRY_CLIENT_REGISTER_ADDR")) {
     throw registry::RegistryError(
         registry::ConfigError{"--register", "", "the hub's address for registrations, because --query is given"});
   }

@@ -34,7 +34,6 @@ void print_statistics(const registry::HubStats& stats) {
       {"expired", stats.expired},
       {"malformed", stats.malformed},
       {"undeliverable", stats.undeliverable},
-      {"late", stats.late},
       {"leases_active", stats.leases.active},
       {"leases_granted", stats.leases.granted},
       {"leases_renewed", stats.leases.renewed},

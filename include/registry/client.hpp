@@ -64,7 +64,7 @@ struct DriverFor<Core, T> {
 /// Over a blocking transport it has the blocking calls; they throw RegistryError (Timeout after `request_timeout`,
 /// Disconnected once closed, HubError with the hub's own words). Over an Asio transport it has the `async_` calls,
 /// which take any completion token and complete with a `std::error_code` of `registry_category()` first. Arguments are
-/// encoded before a call returns: nothing that was passed in is referred to afterwards.
+/// encoded or copied before a call returns: nothing that was passed in is referred to afterwards.
 template <Key K, Value V, Metadata M, Transport T, class C = BinaryCodec<K, V, M>>
   requires Codec<C, K, V, M>
 class RegistryClient {
@@ -225,7 +225,9 @@ class RegistryClient {
   }
 
   /// Completes with (std::error_code, entries): once they are accepted, all or none, which at the high-water mark takes
-  /// up to `register_timeout`; after a failure the entries, none of which is pending.
+  /// up to `register_timeout`; after a failure the entries, none of which is pending. (A token that throws instead, such
+  /// as `use_awaitable`, drops them: `as_tuple` keeps them.) A `remove` of the same keys that was not awaited may
+  /// overtake or follow it.
   template <class Token>
   auto async_register_blocks(ListView<EntryType> entries, Token&& token)
     requires AsyncTransport<T>
@@ -254,7 +256,7 @@ class RegistryClient {
   }
 
   /// Completes with (std::error_code, entries): those that it could not hand over within `limit`. What was handed over
-  /// is still sent, and the client's end waits for that, for at most what is left of `limit`.
+  /// is still sent in the background, for at most what is left of `limit`.
   template <class Token>
   auto async_close(std::chrono::nanoseconds limit, Token&& token)
     requires AsyncTransport<T>

@@ -35,8 +35,8 @@ class RegistryHub {
   RegistryHub(P policy, HubOptions options, EvictionHook<key_type, value_type, metadata_type> on_evict = {})
       : state_(std::make_unique<State>(std::move(policy), std::move(options), std::move(on_evict))) {}
 
-  /// Answers until `stop` is called; what has arrived by then is still answered. Throws RegistryError{TransportError}
-  /// if the transport fails. Called by one thread at a time.
+  /// Answers until `stop` is called; what has arrived by then is still answered, what waits is refused. Throws
+  /// RegistryError{TransportError} if the transport fails. Called by one thread at a time.
   template <HubTransport T>
   void serve(T& transport) {
     const Serving serving(*state_, transport);
@@ -68,6 +68,7 @@ class RegistryHub {
       turn(std::chrono::nanoseconds::zero());
       transport.drain(handler);
     } while (!handler.idle && std::chrono::steady_clock::now() < end);
+    core.end_waiting(now, send);
   }
 
   /// Ends `serve`, or the next one if none is running; it returns when it has answered what had arrived.

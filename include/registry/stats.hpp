@@ -28,7 +28,6 @@ struct HubStats {
   std::uint64_t stored = 0;         ///< entries in the catalogue now
   std::uint64_t malformed = 0;      ///< messages that were none, dropped or answered with an error
   std::uint64_t undeliverable = 0;  ///< answers whose recipient was gone or did not read
-  std::uint64_t late = 0;           ///< registrations that came after what had to follow them, and were dropped
   std::uint64_t removed = 0;
   std::uint64_t evicted = 0;
   std::uint64_t superseded = 0;

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <asio/awaitable.hpp>
 #include <asio/bind_cancellation_slot.hpp>
+#include <asio/bind_executor.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/error.hpp>
+#include <asio/executor_work_guard.hpp>
 #include <asio/experimental/awaitable_operators.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <atomic>
 #include <exception>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "asio/common.hpp"
@@ -160,4 +164,37 @@ TEST_CASE("a query is taken back also before the hub is known to return envelope
   REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 2 && outcome.calls > 0; }));
   REQUIRE(hub.type(1) == MessageType::withdraw);
   REQUIRE(hub.seen.queries[1].sender == hub.seen.queries[0].sender);
+}
+
+TEST_CASE("a cancellation that follows at once on any thread is not lost") {
+  ScriptedHub hub;
+  asio::io_context io;
+  auto work = asio::make_work_guard(io);
+  std::thread runner([&] { io.run(); });
+  std::atomic<int> aborted = 0;
+  constexpr int per_thread = 2'000;
+  {
+    Client client = builder(io, hub.address()).request_timeout(20s).build();
+    std::vector<std::thread> callers;
+    for (int i = 0; i < 3; ++i) {
+      callers.emplace_back([&] {
+        // A slot belongs to its handler's executor: each thread has one of its own.
+        asio::io_context own;
+        std::vector<asio::cancellation_signal> signals(per_thread);
+        for (asio::cancellation_signal& signal : signals) {
+          auto handler = [&](std::error_code code, std::uint64_t) {
+            if (code == asio::error::operation_aborted) ++aborted;
+          };
+          client.async_touch({1}, asio::bind_cancellation_slot(
+                                      signal.slot(), asio::bind_executor(own.get_executor(), std::move(handler))));
+          signal.emit(asio::cancellation_type::terminal);
+        }
+        own.run();
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+  }
+  work.reset();
+  runner.join();
+  REQUIRE(aborted == 3 * per_thread);
 }

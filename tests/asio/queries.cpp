@@ -321,3 +321,20 @@ TEST_CASE("the end of the ZeroMQ context ends calls with an error, and later one
   REQUIRE(hub.run(io, [&] { return later.calls > 0; }));
   REQUIRE(later.failed_with(errc::disconnected));
 }
+
+TEST_CASE("every call completes when no new connection can be made") {
+  auto context = std::make_shared<zmq::context_t>(1, 2);
+  Log log;
+  asio::io_context io;
+  ZmqTransportConfig config = zmq_test::to_hub(zmq_test::nowhere());
+  config.context = context;
+  Client client = builder(io, config).request_timeout(50ms).log(log.hook()).build();
+  for (int round = 0; round < 2; ++round) {
+    std::vector<Completed<std::uint64_t>> outcomes(3);
+    for (auto& outcome : outcomes) client.async_touch({1}, outcome.token());
+    io.restart();
+    io.run();
+    for (const auto& outcome : outcomes) REQUIRE(outcome.failed_with(errc::timeout));
+  }
+  REQUIRE(log.lines.size() == 1);
+}

@@ -28,6 +28,7 @@ auto stuck(asio::io_context& io) {
 void fill(asio::io_context& io, Client& client) {
   std::vector<Completed<Blocks>> outcomes(2);
   for (K key = 0; key < outcomes.size(); ++key) client.async_register_blocks({{key, 0}}, outcomes[key].token());
+  io.restart();
   for (int turn = 0; turn < 10; ++turn) io.poll();
   io.restart();
   for (const auto& outcome : outcomes) REQUIRE(outcome.succeeded());
@@ -149,20 +150,37 @@ TEST_CASE("a remove travels behind the registration of its key") {
   REQUIRE(hub.envelope(1).after == 1);
 }
 
-TEST_CASE("what asks about a key waits behind a registration of it that has no room") {
+TEST_CASE("what waits for room is stored to its own client, and removed only behind its registration") {
+  ScriptedHub hub;
   asio::io_context io;
-  Client client = stuck(io).build();
+  ZmqTransportConfig config = hub.address();
+  config.register_addr = zmq_test::nowhere().register_addr;
+  config.push_hwm = 1;
+  Client client = builder(io, config).batch_size(1).register_timeout(200ms).close_timeout(0ms).log({}).build();
+  REQUIRE(introduce(hub, io, client));
   fill(io, client);
   Completed<Blocks> registered;
-  Completed<OffloadResult<K>> asked;
-  client.async_register_blocks({{7, 70}}, registered.token());
-  client.async_can_offload({7}, asked.token());
+  Completed<OffloadResult<K>> known;
   Completed<std::uint64_t> removed;
+  Completed<OffloadResult<K>> other;
+  client.async_register_blocks({{7, 70}}, registered.token());
+  client.async_can_offload({7}, known.token());
   client.async_remove({7}, removed.token());
-  while (registered.calls == 0) io.run_one();
+  client.async_can_offload({8}, other.token());
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 2 && known.calls > 0; }));
+  REQUIRE(known.result.already_stored == Keys{7});
+  REQUIRE(hub.type(1) == MessageType::can_offload);
+  REQUIRE(hub.keys(1) == Keys{8});
+
+  REQUIRE(hub.run(io, [&] { return registered.calls > 0; }));
   REQUIRE(registered.failed_with(errc::timeout));
-  REQUIRE(asked.calls == 0);
-  REQUIRE(removed.calls == 0);
+  // The registration is over: nobody waits for it any more, and its key is the hub's to judge.
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 3; }));
+  REQUIRE(hub.type(2) == MessageType::remove);
+  Completed<OffloadResult<K>> again;
+  client.async_can_offload({7}, again.token());
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 4; }));
+  REQUIRE(hub.keys(3) == Keys{7});
 }
 
 TEST_CASE("a registered key is AlreadyStored to the client itself") {

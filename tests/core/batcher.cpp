@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +17,30 @@
 
 using namespace registry;
 using namespace std::chrono_literals;
+
+namespace {
+
+/// A value whose wire throws for 13.
+struct Superstitious {
+  std::uint64_t number = 0;
+  friend bool operator==(const Superstitious&, const Superstitious&) = default;
+};
+
+}  // namespace
+
+template <>
+struct registry::wire<Superstitious> {
+  static std::size_t encoded_size(const Superstitious&) { return 8; }
+  static bool encode(const Superstitious& value, std::span<std::byte> out) {
+    if (value.number == 13) throw std::runtime_error("not that number");
+    store_le(value.number, out.data());
+    return true;
+  }
+  static std::optional<Superstitious> decode(std::span<const std::byte> in) {
+    if (in.size() != 8) return std::nullopt;
+    return Superstitious{load_le<std::uint64_t>(in.data())};
+  }
+};
 
 namespace {
 
@@ -259,4 +285,20 @@ TEST_CASE("entries that cannot be read back are an error, not a loss in silence"
   Batcher<Number, Unreadable, NoMetadata, C> batcher(10, 10ms, me, "default");
   batcher.add(std::vector<Entry<Number, Unreadable, NoMetadata>>{{1, {1}, {}}}, start);
   CHECK_THROWS_AS(batcher.take_entries(), RegistryError);
+}
+
+TEST_CASE("an entry whose wire throws takes nothing with it") {
+  using SuperstitiousEntry = Entry<Number, Superstitious, NoMetadata>;
+  using SuperstitiousCodec = BinaryCodec<Number, Superstitious, NoMetadata>;
+  const std::size_t size = GENERATE(1U, 2U, 100U);
+  Batcher<Number, Superstitious, NoMetadata, SuperstitiousCodec> batcher(size, 10ms, me, "default");
+  const std::vector<SuperstitiousEntry> before{{1, {1}, {}}};
+  const std::vector<SuperstitiousEntry> bad{{2, {2}, {}}, {3, {13}, {}}};
+  const std::vector<SuperstitiousEntry> after{{4, {4}, {}}};
+  REQUIRE_FALSE(batcher.add(before, start));
+  const std::optional<Error> error = batcher.add(bad, start);
+  REQUIRE(error);
+  CHECK(std::get<EncodeError>(*error).reason == "key 0300000000000000: not that number");
+  REQUIRE_FALSE(batcher.add(after, start));
+  CHECK(batcher.take_entries() == std::vector<SuperstitiousEntry>{before[0], after[0]});
 }

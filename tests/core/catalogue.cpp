@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <registry/eviction/recency.hpp>
 #include <registry/eviction/tail.hpp>
 #include <registry/storage.hpp>
 
@@ -235,12 +236,57 @@ TEST_CASE("where there is no room the entry is not stored, and has no end") {
   CHECK(test.stats().stored == 1);
 }
 
-TEST_CASE("an entry that is over makes room for another only once it is collected or asked for") {
+TEST_CASE("an entry that is over takes no room from another") {
   Timed test{NoEviction(TimedStorage{}, 1)};
   test.catalogue.insert(timed(1, 1, 5), start);
-  CHECK_FALSE(test.catalogue.insert(timed(2, 2, 5), start + 5s));
-  test.catalogue.expire(start + 5s, 1);
-  CHECK(test.catalogue.insert(timed(2, 2, 5), start + 5s));
+  CHECK_FALSE(test.catalogue.insert(timed(2, 2, 5), start + 5s - 1us));
+  CHECK(test.gone.empty());
+  CHECK(test.catalogue.insert(timed(2, 2, 60), start + 5s));
+  CHECK(test.gone == std::vector<Gone<TimedEntry>>{{timed(1, 1, 5), EvictionReason::expired}});
+  CHECK(test.catalogue.find(2) != nullptr);
+  CHECK(test.stats().stored == 1);
+  CHECK(test.stats().expired == 1);
+  CHECK(test.catalogue.expire(start + 6s, 10) == 0);
+}
+
+TEST_CASE("what is over leaves before what lives, and no more of it than there must") {
+  Recording<RecencyEviction<TimedStorage>> test{RecencyEviction(TimedStorage{}, 2)};
+  test.catalogue.insert(timed(1, 1, 60), start);
+  test.catalogue.insert(timed(2, 2, 5), start);
+  SECTION("although it was used later") {
+    CHECK(test.catalogue.insert(timed(3, 3, 60), start + 5s));
+    CHECK(test.gone == std::vector<Gone<TimedEntry>>{{timed(2, 2, 5), EvictionReason::expired}});
+    CHECK(test.stats().evicted == 0);
+    CHECK(test.catalogue.find(1) != nullptr);
+  }
+  SECTION("while nothing is over, something is evicted") {
+    CHECK(test.catalogue.insert(timed(3, 3, 60), start + 5s - 1us));
+    CHECK(test.gone == std::vector<Gone<TimedEntry>>{{timed(1, 1, 60), EvictionReason::evicted}});
+  }
+  SECTION("one at a time") {
+    CHECK(test.catalogue.insert(timed(3, 3, 600), start + 60s));
+    CHECK(test.gone == std::vector<Gone<TimedEntry>>{{timed(2, 2, 5), EvictionReason::expired}});
+  }
+  SECTION("none for a key that is stored and needs no room") {
+    CHECK(test.catalogue.insert(timed(1, 1, 60), start + 5s));
+    CHECK(test.gone.empty());
+  }
+  SECTION("none while there is room") {
+    test.catalogue.remove(1, start);
+    test.gone.clear();
+    CHECK(test.catalogue.insert(timed(3, 3, 60), start + 5s));
+    CHECK(test.gone.empty());
+  }
+}
+
+TEST_CASE("an end whose entry the policy has let go by itself makes no room") {
+  Recording<TailEviction<TimedStorage>> test{TailEviction(TimedStorage{}, 2)};
+  test.catalogue.insert(timed(1, 1, 5), start);
+  test.catalogue.policy().evict(1);
+  test.catalogue.insert(timed(2, 2, 60), start);
+  test.catalogue.insert(timed(3, 3, 7), start);
+  CHECK(test.catalogue.insert(timed(4, 4, 60), start + 7s));
+  CHECK(test.gone == std::vector<Gone<TimedEntry>>{{timed(3, 3, 7), EvictionReason::expired}});
 }
 
 TEST_CASE("a storage that throws changes nothing") {

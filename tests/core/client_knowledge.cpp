@@ -69,14 +69,40 @@ TEST_CASE("if all keys are known the hub is not asked") {
   CHECK(asked(client, {3}, start) == Numbers{3});
 }
 
-TEST_CASE("a key registered is known while its batch fills and for registered_ttl, and then no longer") {
+namespace {
+
+/// Sends what is pending, as far as the client can tell.
+void hand_over(PlainClient& client, SteadyTime now) {
+  client.batcher().seal();
+  while (client.batcher().has_batch()) client.handed_over(client.batcher().take_batch(), now);
+}
+
+}  // namespace
+
+TEST_CASE("a key registered is known until it is handed over, then for registered_ttl, and then no longer") {
   ClientOptions options;
-  options.batch_timeout = 100s;
   options.registered_ttl = 4s;
   PlainClient client(options, me);
   client.add(entries({1}), start);
-  CHECK(asked(client, {1}, start + 102s - 1ns).empty());
-  CHECK(asked(client, {1}, start + 204s) == Numbers{1});
+  client.add(entries({1}), start);
+  CHECK(asked(client, {1}, start + 1h).empty());
+  CHECK(client.follows_registrations(PlainClient::remove({1}), start + 1h));
+  hand_over(client, start + 1h);
+  CHECK(asked(client, {1}, start + 1h + 2s - 1ns).empty());
+  CHECK(client.follows_registrations(PlainClient::remove({1}), start + 1h + 2s - 1ns));
+  CHECK(asked(client, {1}, start + 1h + 4s) == Numbers{1});
+  CHECK_FALSE(client.follows_registrations(PlainClient::remove({1}), start + 1h + 4s));
+}
+
+TEST_CASE("a key that is about to be registered is known until that is given up") {
+  PlainClient client({}, me);
+  client.expect(entries({1, 2}));
+  client.expect(entries({2}));
+  CHECK(asked(client, {1, 2, 3}, start) == Numbers{3});
+  client.expect_no_more(entries({1, 2}));
+  CHECK(asked(client, {1, 2, 3}, start) == Numbers{1, 3});
+  client.expect_no_more(entries({2}));
+  CHECK(asked(client, {2}, start) == Numbers{2});
 }
 
 TEST_CASE("the answer may count only the keys that were asked for") {
@@ -156,6 +182,7 @@ TEST_CASE("a remove of what was just registered follows it, and makes the client
 
   auto call = PlainClient::remove({1, 9});
   CHECK(client.follows_registrations(call, start));
+  hand_over(client, start);
   REQUIRE(client.begin(call, 7, start));
   CHECK(envelope_of(call.envelope).after == 2U);
   CHECK(envelope_of(call.envelope).number == 7);
@@ -225,12 +252,12 @@ TEST_CASE("what this client registered meanwhile is not learned as if the hub ha
   ClientOptions options = cached(100, 1h);
   options.registered_ttl = 1s;
   PlainClient client(options, me);
-  const auto forgotten = start + options.registered_ttl + 2 * options.batch_timeout;
   auto call = PlainClient::offload({1});
   client.begin(call, 1, start);
   client.add(entries({1}), start);
   CHECK(value_of(client.finish(call, statuses_answer({leased}), start)).already_stored == Numbers{1});
-  CHECK(asked(client, {1}, forgotten) == Numbers{1});
+  hand_over(client, start);
+  CHECK(asked(client, {1}, start + 1s) == Numbers{1});
 }
 
 TEST_CASE("the local cache is bounded") {

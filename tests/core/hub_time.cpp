@@ -163,7 +163,7 @@ TEST_CASE("leases, and entries with a ttl, want a cleanup: at once if there was 
   CHECK(hub.core.next_deadline() == std::nullopt);
 }
 
-TEST_CASE("a query that waits wants to be carried out at its time, if that is sooner than the cleanup") {
+TEST_CASE("a query that waits wants to be refused at its time, if that is sooner than the cleanup") {
   for (const auto cleanup : {500ms, 5000ms}) {
     HubOptions options = leases_of(30s, cleanup);
     options.registration_wait = 1s;

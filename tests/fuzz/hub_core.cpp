@@ -332,10 +332,20 @@ class World {
     ++registrations_;
     left_.clear();
     const std::optional<ByteView> second = frame ? std::optional<ByteView>{*frame} : std::nullopt;
+    const HubStats before = core_.stats();
     core_.registration(sender, second, message, now_, reply());
+    const HubStats after = core_.stats();
+    const std::uint64_t settled =
+        after.entries_registered + after.entries_refused - before.entries_registered - before.entries_refused;
     // What is stored now, or was stored and has left again, is leased no more.
     std::vector<ChainEntry> entries;
-    if (C::decode_entries(message, entries)) return;
+    MessageType type{};
+    if ((second && !Envelope::decode(*second)) || C::decode_type(message, type) ||
+        type != MessageType::register_entries || C::decode_entries(message, entries)) {
+      return require(settled == 0);
+    }
+    // Whatever number it has, a registration that can be read is not dropped.
+    require(settled == entries.size());
     for (const ChainEntry& entry : entries) {
       if (core_.policy().find(entry.key) != nullptr || left_.contains(entry.key)) leases_.erase(entry.key);
     }
@@ -349,7 +359,7 @@ class World {
     const LeaseStats& leases = stats.leases;
     require(leases.active <= max_leases);
     require(leases.granted == leases.active + leases.expired + leases.released + leases.converted);
-    require(stats.malformed + stats.late <= stats.queries + stats.registrations);
+    require(stats.malformed <= stats.queries + stats.registrations);
     require(!outstanding_.empty() || leases.active == 0 || core_.next_deadline());
   }
 

@@ -86,6 +86,40 @@ TEST_CASE("what had arrived when it was stopped is answered, however much it is"
   CHECK(hub.stats().stored == 1);
 }
 
+TEST_CASE("what still waits when a hub stops is refused, and is nothing to the next serve") {
+  auto hub = block_hub().build();
+  FakeTransport transport;
+  Envelope asked;
+  asked.number = 1;
+  asked.client = {7, 1};
+  asked.after = 1;
+  Envelope registered;
+  registered.number = 1;
+  registered.client = {7, 1};
+  transport.waits = {[&] { transport.put_query("a", keys(MessageType::remove, {1}), asked); }, [&] { hub.stop(); }};
+  SECTION("what it waits for does not come") {
+    hub.serve(transport);
+    REQUIRE(transport.answers.size() == 1);
+    CHECK(transport.answers[0].recipient == "a");
+    CHECK(refusal(transport.answers[0]) == "the hub is stopping");
+    FakeTransport other;
+    other.put_registration("c", registration({{1, 10, {}}}), registered);
+    hub.stop();
+    hub.serve(other);
+    CHECK(other.answers.empty());
+    CHECK(hub.stats().stored == 1);
+  }
+  SECTION("what it waits for had arrived by then") {
+    transport.waits.back() = [&] {
+      hub.stop();
+      transport.put_registration("a", registration({{1, 10, {}}}), registered);
+    };
+    hub.serve(transport);
+    CHECK(transport.answers == std::vector<FakeTransport::Answer>{{"a", count(MessageType::remove_response, 1)}});
+    CHECK(hub.stats().stored == 0);
+  }
+}
+
 TEST_CASE("those who do not stop asking do not keep a hub from stopping") {
   auto hub = block_hub().build();
   FakeTransport transport;

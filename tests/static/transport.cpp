@@ -138,6 +138,52 @@ static_assert(BlockingTransport<ZmqTransport> && Transport<ZmqTransport>);
 static_assert(!BlockingTransport<ZmqHubTransport> && !Transport<ZmqHubTransport>);
 static_assert(!AsyncTransport<ZmqTransport>);
 
+struct GoodAsyncTransport {
+  struct executor_type {};
+  executor_type get_executor() { return {}; }
+  template <class Core>
+  struct Driver {
+    Driver(GoodAsyncTransport, ClientOptions);
+  };
+};
+static_assert(AsyncTransport<GoodAsyncTransport> && Transport<GoodAsyncTransport>);
+
+struct AsyncWithoutExecutor {
+  template <class Core>
+  struct Driver {
+    Driver(AsyncWithoutExecutor, ClientOptions);
+  };
+};
+static_assert(!AsyncTransport<AsyncWithoutExecutor>);
+
+struct AsyncWithoutDriver {
+  struct executor_type {};
+  executor_type get_executor() { return {}; }
+};
+static_assert(!AsyncTransport<AsyncWithoutDriver> && !Transport<AsyncWithoutDriver>);
+
+struct DriverOfAnotherTransport {
+  struct executor_type {};
+  executor_type get_executor() { return {}; }
+  template <class Core>
+  struct Driver {
+    Driver(GoodAsyncTransport, ClientOptions);
+  };
+};
+static_assert(!AsyncTransport<DriverOfAnotherTransport>);
+
+struct ForeignExecutor : GoodAsyncTransport {
+  int get_executor() { return 0; }
+};
+static_assert(!AsyncTransport<ForeignExecutor>);
+
+struct PinnedAsync : GoodAsyncTransport {
+  PinnedAsync() = default;
+  PinnedAsync(const PinnedAsync&) = delete;
+  PinnedAsync& operator=(const PinnedAsync&) = delete;
+};
+static_assert(!AsyncTransport<PinnedAsync>);
+
 // At the high-water mark the entries stay with the caller: it must be told.
 struct PushSaysNothing : GoodTransport {
   void push(ByteView, ByteView, SteadyTime) {}

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <iterator>
 #include <optional>
 #include <span>
@@ -20,10 +21,12 @@
 
 namespace registry {
 
-/// A registration ready to travel: its message, and the frame behind it.
+/// A registration ready to travel: its message, the frame behind it, and which keys it is about.
+template <class K>
 struct Batch {
   Bytes message;
   Bytes envelope;
+  std::vector<K> keys;
 };
 
 /// Gathers entries into registrations. Entries are encoded as they come and exist only so: what could not be sent is
@@ -38,56 +41,57 @@ class Batcher {
   Batcher(std::size_t size, std::chrono::nanoseconds timeout, ClientId client, std::string name_space)
       : size_(std::max<std::size_t>(size, 1)), timeout_(timeout), client_(client), name_space_(std::move(name_space)) {}
 
-  /// Adds all entries, or, if one of them cannot be encoded, none.
+  /// Adds all entries, or, if one of them cannot be encoded, none. So it is too if a `wire` of the user's throws, which
+  /// counts as an EncodeError.
   std::optional<Error> add(std::span<const EntryType> entries, SteadyTime now) {
     const std::size_t sealed_before = sealed_.size();
-    const std::size_t count_before = open_count_;
+    const std::size_t count_before = open_keys_.size();
     const SteadyTime since_before = open_since_;
     for (const EntryType& entry : entries) {
-      if (open_count_ == 0) {
+      if (open_keys_.empty()) {
         C::begin_entries(MessageType::register_entries, open_);
         open_since_ = now;
       }
-      if (auto error = C::append_entry(entry.key, entry.value, entry.metadata, open_)) {
+      if (auto error = append(entry)) {
         roll_back(sealed_before, count_before);
         open_since_ = since_before;
         return error;
       }
-      if (++open_count_ >= size_ || open_.size() >= max_bytes) seal();
+      if (open_keys_.size() >= size_ || open_.size() >= max_bytes) seal();
     }
     return std::nullopt;
   }
 
   /// Makes what is pending a batch.
   void seal() {
-    if (open_count_ == 0) return;
-    Batch batch;
+    if (open_keys_.empty()) return;
+    Batch<K> batch;
     Envelope{++sequence_, client_, std::nullopt, name_space_}.encode(batch.envelope);
     batch.message = std::exchange(open_, Bytes{});
-    open_count_ = 0;
+    batch.keys = std::exchange(open_keys_, {});
     sealed_.push_back(std::move(batch));
   }
 
   void seal_if_due(SteadyTime now) {
-    if (open_count_ > 0 && now >= open_since_ + timeout_) seal();
+    if (!open_keys_.empty() && now >= open_since_ + timeout_) seal();
   }
 
   /// When the pending entries are to be sealed, if there are any.
   std::optional<SteadyTime> deadline() const {
-    if (open_count_ == 0) return std::nullopt;
+    if (open_keys_.empty()) return std::nullopt;
     return open_since_ + timeout_;
   }
 
   bool has_batch() const noexcept { return !sealed_.empty(); }
 
   /// The next batch to send, taken out; one that could not be sent is put back in its place.
-  Batch take_batch() {
-    Batch batch = std::move(sealed_.front());
+  Batch<K> take_batch() {
+    Batch<K> batch = std::move(sealed_.front());
     sealed_.pop_front();
     return batch;
   }
 
-  void put_back(Batch batch) { sealed_.push_front(std::move(batch)); }
+  void put_back(Batch<K> batch) { sealed_.push_front(std::move(batch)); }
 
   /// The number of the last batch sealed; 0 before the first.
   std::uint64_t last_sequence() const noexcept { return sequence_; }
@@ -96,7 +100,7 @@ class Batcher {
   std::vector<EntryType> take_entries() {
     seal();
     std::vector<EntryType> all;
-    for (const Batch& batch : std::exchange(sealed_, {})) {
+    for (const Batch<K>& batch : std::exchange(sealed_, {})) {
       std::vector<EntryType> some = read_back(batch.message);
       all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
     }
@@ -113,19 +117,32 @@ class Batcher {
     return entries;
   }
 
+  std::optional<Error> append(const EntryType& entry) {
+    const std::size_t size_before = open_.size();
+    try {
+      if (auto error = C::append_entry(entry.key, entry.value, entry.metadata, open_)) return error;
+    } catch (const std::exception& failure) {
+      open_.resize(size_before);
+      return EncodeError{std::string{"key "} + key_hex(entry.key) + ": " + failure.what()};
+    }
+    open_keys_.push_back(entry.key);
+    return std::nullopt;
+  }
+
   /// Only an entry that cannot be encoded leads here, so that it may take its time.
   void roll_back(std::size_t sealed, std::size_t count) {
     if (sealed_.size() > sealed) {
       // The first batch sealed since then begins with what was pending.
       sequence_ -= sealed_.size() - sealed;
       open_ = std::move(sealed_[sealed].message);
+      open_keys_ = std::move(sealed_[sealed].keys);
       sealed_.resize(sealed);
     }
     const std::vector<EntryType> entries = count > 0 ? read_back(open_) : std::vector<EntryType>{};
     C::begin_entries(MessageType::register_entries, open_);
     for (std::size_t i = 0; i < count; ++i)
       C::append_entry(entries[i].key, entries[i].value, entries[i].metadata, open_);
-    open_count_ = count;
+    open_keys_.resize(count);
   }
 
   std::size_t size_;
@@ -133,9 +150,9 @@ class Batcher {
   ClientId client_;
   std::string name_space_;
   Bytes open_;
-  std::size_t open_count_ = 0;
+  std::vector<K> open_keys_;
   SteadyTime open_since_{};
-  std::deque<Batch> sealed_;
+  std::deque<Batch<K>> sealed_;
   std::uint64_t sequence_ = 0;
 };
 

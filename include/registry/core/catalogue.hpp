@@ -76,6 +76,7 @@ class Catalogue {
     [[maybe_unused]] std::optional<std::chrono::sys_seconds> end;
     if constexpr (ExpiringMetadata<M>) {
       end = entry.metadata.expires_at(std::chrono::floor<std::chrono::seconds>(now));
+      make_room(key, now);
     }
     evicted_.clear();
     InsertResult<V, M> result;
@@ -135,6 +136,18 @@ class Catalogue {
   }
 
  private:
+  /// Where the policy would refuse or evict, entries that are over go first: they are as good as absent, and must take
+  /// no room from those that are not.
+  void make_room(const K& key, WallTime now) {
+    const auto is_full = [&] {
+      const auto capacity = policy_.capacity();
+      return capacity && policy_.size() >= *capacity;
+    };
+    if (!is_full() || policy_.find(key) != nullptr) return;
+    while (expire(now, 1) == 1 && is_full()) {
+    }
+  }
+
   void drop_over(const K& key) {
     const K copy = key;
     erase(copy, EvictionReason::expired);

@@ -19,6 +19,7 @@
 #include <registry/core/instant.hpp>
 #include <registry/core/known_keys.hpp>
 #include <registry/core/options.hpp>
+#include <registry/detail/flat_map.hpp>
 #include <registry/envelope.hpp>
 #include <registry/error.hpp>
 #include <registry/message.hpp>
@@ -93,8 +94,7 @@ class ClientCore {
         id_(id),
         batcher_(options_.batch_size, options_.batch_timeout, id, options_.name_space),
         cache_(options_.local_cache, options_.local_cache_ttl),
-        // An entry may wait for its batch before it travels, and what is known is forgotten from half of its time on.
-        registered_(max_registered, options_.registered_ttl + 2 * options_.batch_timeout) {
+        registered_(max_registered, options_.registered_ttl) {
     if (options_.name_space.empty() || options_.name_space.size() > Envelope::max_namespace) {
       throw RegistryError(ConfigError{"namespace", options_.name_space, "1 to 255 bytes"});
     }
@@ -120,7 +120,7 @@ class ClientCore {
   /// transport before `begin`: the call must not overtake them.
   bool follows_registrations(const Count& call, SteadyTime now) {
     return call.type == MessageType::remove &&
-           std::ranges::any_of(call.keys, [&](const K& key) { return registered_.contains(key, now); });
+           std::ranges::any_of(call.keys, [&](const K& key) { return is_registered(key, now); });
   }
 
   /// Makes the frames of the call. False if there is nothing to ask the hub: then `finish_locally` has the result.
@@ -200,12 +200,29 @@ class ClientCore {
   /// Takes entries for registration: all, or, with an EncodeError, none.
   std::optional<Error> add(std::span<const EntryType> entries, SteadyTime now) {
     if (auto error = batcher_.add(entries, now)) return error;
-    for (const EntryType& entry : entries) registered_.add(entry.key, now);
+    expect(entries);
     return std::nullopt;
   }
 
+  /// These entries are about to be registered: until then, or until `expect_no_more`, their keys count as registered.
+  void expect(std::span<const EntryType> entries) {
+    for (const EntryType& entry : entries) ++pending_[entry.key];
+  }
+
+  void expect_no_more(std::span<const EntryType> entries) {
+    for (const EntryType& entry : entries) drop_pending(entry.key);
+  }
+
+  /// A batch of the batcher's is on its way; the hub applies it some time later.
+  void handed_over(const Batch<K>& batch, SteadyTime now) {
+    for (const K& key : batch.keys) {
+      registered_.add(key, now);
+      drop_pending(key);
+    }
+  }
+
  private:
-  /// Keys of this client that may be registered but not yet applied; beyond that the oldest are asked for again.
+  /// Keys handed over that the hub may not have applied yet; beyond that the oldest are asked for again.
   static constexpr std::size_t max_registered = 1'000'000;
 
   static bool is_extension(MessageType type) noexcept { return static_cast<std::uint8_t>(type) >= 32; }
@@ -235,13 +252,23 @@ class ClientCore {
     return type == MessageType::hello ? "namespace \"" + options_.name_space + "\"" : "release";
   }
 
+  /// Whether this client has registered the key and the hub may not know yet.
+  bool is_registered(const K& key, SteadyTime now) {
+    return (!pending_.empty() && pending_.contains(key)) || registered_.contains(key, now);
+  }
+
+  void drop_pending(const K& key) {
+    const auto it = pending_.find(key);
+    if (--it->second == 0) pending_.erase(it);
+  }
+
   /// Whether there is a key left that only the hub can answer for.
   bool encode_unknown(Offload& call, SteadyTime now) {
     if (call.keys.empty()) return false;
-    if (!registered_.empty() || !cache_.empty()) {
+    if (!pending_.empty() || !registered_.empty() || !cache_.empty()) {
       call.known.resize(call.keys.size());
       for (std::size_t i = 0; i < call.keys.size(); ++i) {
-        call.known[i] = registered_.contains(call.keys[i], now) || cache_.contains(call.keys[i], now);
+        call.known[i] = is_registered(call.keys[i], now) || cache_.contains(call.keys[i], now);
       }
       if (std::ranges::none_of(call.known, std::identity{})) call.known.clear();
     }
@@ -269,7 +296,7 @@ class ClientCore {
     if (call.type != MessageType::remove) return std::nullopt;
     std::optional<std::uint64_t> after;
     for (const K& key : call.keys) {
-      if (registered_.contains(key, now)) after = batcher_.last_sequence();
+      if (is_registered(key, now)) after = batcher_.last_sequence();
       registered_.forget(key);
       cache_.forget(key);
     }
@@ -340,11 +367,11 @@ class ClientCore {
 
   /// What this client registered while the query was on its way is stored, whatever the hub had applied by then.
   void settle(const Offload& call, std::span<OffloadStatus> said, SteadyTime now) {
-    if (registered_.empty()) return;
+    if (pending_.empty() && registered_.empty()) return;
     std::size_t next = 0;
     for (std::size_t i = 0; i < call.keys.size(); ++i) {
       if (!call.known.empty() && call.known[i]) continue;
-      if (registered_.contains(call.keys[i], now)) said[next] = OffloadStatus::already_stored;
+      if (is_registered(call.keys[i], now)) said[next] = OffloadStatus::already_stored;
       ++next;
     }
   }
@@ -372,6 +399,7 @@ class ClientCore {
   ClientId id_;
   Batcher<K, V, M, C> batcher_;
   KnownKeys<K> cache_;
+  detail::FlatMap<K, std::uint32_t> pending_;  // how often each key is registered and not handed over
   KnownKeys<K> registered_;
   std::optional<bool> echoes_envelopes_;
   bool welcome_ = false;

@@ -84,13 +84,10 @@ class HubCore {
         return;
       }
     }
-    if (ours && !sequences_.advance(ours->client, ours->number)) {
-      late_.add();
-      report(now, "a registration from " + std::string{sender} + " was dropped: it came too late or twice");
-      return;
-    }
     apply(sender, ours, message, now);
-    if (ours) release_waiting(now, reply, [&](const Waiting& w) { return sequences_.has_applied(w.client, w.after); });
+    if (!ours) return;
+    sequences_.note(ours->client, ours->number);
+    release_waiting(now, reply);
   }
 
   /// A message that the transport could not take apart: counted, reported, dropped.
@@ -99,14 +96,18 @@ class HubCore {
     report(now, "a message from " + std::string{sender} + " was dropped: " + std::string{why});
   }
 
-  /// Does what time has made due: carries out queries that have waited long enough and collects, in bounded slices,
-  /// leases and entries that are over.
+  /// Does what time has made due: refuses queries that have waited long enough and collects, in bounded slices, leases
+  /// and entries that are over.
   template <class Reply>
   void tick(Instant now, Reply&& reply) {
     while (!waiting_.empty() && now.lease >= waiting_.front().deadline) {
-      // From here on a registration that was waited for is late: what the client did after it has happened.
-      sequences_.advance(waiting_.front().client, waiting_.front().after);
-      release_waiting(now, reply, [&](const Waiting& w) { return sequences_.has_applied(w.client, w.after); });
+      // Carried out now it would be undone by a registration that comes still, and the caller would not know. He knows
+      // now, and may ask again.
+      sequences_.pass_over(waiting_.front().client, waiting_.front().after);
+      const auto waited = std::chrono::ceil<std::chrono::milliseconds>(options_.registration_wait);
+      refuse_first_waiting(
+          now, reply,
+          "the registration that this must follow has not arrived within " + std::to_string(waited.count()) + " ms");
     }
     if (now.lease < next_cleanup_.value_or(now.lease)) return;
     bool more = leases_.expire(now.lease, slice) == slice;
@@ -117,6 +118,12 @@ class HubCore {
       report(now, std::string{"entries that are over could not be collected: "} + failure.what());
     }
     next_cleanup_ = more ? now.lease : now.lease + options_.lease_cleanup_interval;
+  }
+
+  /// Refuses all queries that wait, for a hub that stops: those who asked cannot be reached over another transport.
+  template <class Reply>
+  void end_waiting(Instant now, Reply&& reply) {
+    while (!waiting_.empty()) refuse_first_waiting(now, reply, "the hub is stopping");
   }
 
   /// When `tick` has something to do, by the lease clock; nothing while there is nothing to wait for.
@@ -142,7 +149,6 @@ class HubCore {
     stats.leased = leased_.load();
     stats.malformed = malformed_.load();
     stats.undeliverable = undeliverable_.load();
-    stats.late = late_.load();
     catalogue_.add_to(stats);
     stats.leases = leases_.stats();
     return stats;
@@ -163,7 +169,7 @@ class HubCore {
     std::string_view name_space;
   };
 
-  /// A query that waits for a registration of its client, with all that is needed to answer it later.
+  /// A query that waits for registrations of its client, with all that is needed to answer it later.
   struct Waiting {
     Bytes sender;
     Bytes envelope;
@@ -185,21 +191,37 @@ class HubCore {
                         now.lease + options_.registration_wait});
   }
 
-  template <class Reply, class Ready>
-  void release_waiting(Instant now, Reply& reply, Ready ready) {
+  template <class Reply>
+  void release_waiting(Instant now, Reply& reply) {
     for (std::size_t i = 0; i < waiting_.size();) {
-      if (!ready(waiting_[i])) {
+      if (!sequences_.has_applied(waiting_[i].client, waiting_[i].after)) {
         ++i;
         continue;
       }
       const Waiting due = std::move(waiting_[i]);
       waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
-      const ByteView frame = due.envelope;
-      const Envelope ours = *Envelope::decode(frame);
-      const Asker asker{Holder::client(ours.client), ours.number, ours.name_space};
-      answer(asker, due.message, now);
-      deliver(due.sender, Frames{&frame, 1}, asker, now, reply);
+      end_wait(due, now, reply, [&](const Asker& asker) { answer(asker, due.message, now); });
     }
+  }
+
+  template <class Reply>
+  void refuse_first_waiting(Instant now, Reply& reply, std::string_view why) {
+    const Waiting due = std::move(waiting_.front());
+    waiting_.pop_front();
+    end_wait(due, now, reply, [&](const Asker&) {
+      granted_keys_.clear();
+      C::encode_text(MessageType::error_response, why, answer_);
+    });
+  }
+
+  /// Delivers what `make_answer` leaves in `answer_` to who asked a query that has waited.
+  template <class Reply, class MakeAnswer>
+  void end_wait(const Waiting& due, Instant now, Reply& reply, MakeAnswer make_answer) {
+    const ByteView frame = due.envelope;
+    const Envelope ours = *Envelope::decode(frame);
+    const Asker asker{Holder::client(ours.client), ours.number, ours.name_space};
+    make_answer(asker);
+    deliver(due.sender, Frames{&frame, 1}, asker, now, reply);
   }
 
   /// Leaves the answer to `message` in `answer_`.
@@ -434,7 +456,7 @@ class HubCore {
   std::uint64_t unreported_ = 0;
 
   detail::Counter queries_, registrations_, entries_registered_, entries_refused_, granted_, already_stored_, leased_,
-      malformed_, undeliverable_, late_;
+      malformed_, undeliverable_;
 };
 
 }  // namespace registry

@@ -22,7 +22,7 @@ struct HubOptions {
   std::size_t max_keys_per_query = 1'000'000;
   /// Whether only the holder of the lease may register a key. Refused entries are counted and logged.
   bool insist_on_holder = false;
-  /// How long a `remove` waits for the registrations that it must not overtake before it is carried out anyway.
+  /// How long a `remove` waits for the registrations that it must not overtake before it is refused.
   std::chrono::nanoseconds registration_wait = std::chrono::seconds{1};
   /// Queries waiting for a registration; more are refused with LimitExceeded.
   std::size_t max_waiting = 1'024;
@@ -50,8 +50,8 @@ struct ClientOptions {
   std::size_t local_cache = 0;
   /// For how long the local cache believes what it knows.
   std::chrono::nanoseconds local_cache_ttl = std::chrono::seconds{10};
-  /// For how long a key registered by this client is AlreadyStored to it without asking, once its batch has left:
-  /// longer than the hub needs to apply a registration.
+  /// For how long a key registered by this client is AlreadyStored to it without asking, once its batch was handed over
+  /// (at least half of it): longer than the hub needs to apply a registration.
   std::chrono::nanoseconds registered_ttl = std::chrono::seconds{5};
   /// The catalogue that this client sees.
   std::string name_space{default_namespace};

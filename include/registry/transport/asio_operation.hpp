@@ -70,8 +70,6 @@ class AsioQuery {
   virtual ~AsioQuery() = default;
   virtual bool begin(Core& core, SteadyTime now) = 0;
   virtual bool follows_registrations(Core& core, SteadyTime now) = 0;
-  /// Whether what the client registered before must not be overtaken.
-  virtual bool is_ordered() const noexcept = 0;
   virtual ByteView envelope() const noexcept = 0;
   virtual ByteView message() const noexcept = 0;
   virtual std::optional<std::pair<Bytes, Bytes>> withdrawal(const Core& core) const = 0;
@@ -101,10 +99,6 @@ class AsioQueryOf final : public AsioQuery<Core> {
   bool follows_registrations(Core& core, SteadyTime now) override {
     if constexpr (std::same_as<AnyCall, typename Core::Count>) return core.follows_registrations(call_, now);
     return false;
-  }
-
-  bool is_ordered() const noexcept override {
-    return call_.type == MessageType::remove || call_.type == MessageType::can_offload;
   }
 
   ByteView envelope() const noexcept override { return call_.envelope; }

@@ -20,12 +20,13 @@ namespace registry {
 /// A client's sockets on an Asio executor: one DEALER for any number of queries in flight, and one PUSH for
 /// registrations. A client over it has the `async_` calls, whose handlers run on their own executors.
 ///
+/// All clients on one execution context share a ZeroMQ context, unless the configuration names another.
+///
 /// The executor's context must outlive the client. It runs for as long as calls are in progress or entries wait for
 /// their batch, and not only because a client is connected. After a fork the child must not use it.
 class AsioZmqTransport {
  public:
   using executor_type = asio::any_io_executor;
-  using is_async_transport = void;
   template <class Core>
   using Driver = AsioZmqDriver<Core>;
 

@@ -15,8 +15,8 @@
 #include <registry/core/options.hpp>
 #include <registry/diagnostics.hpp>
 #include <registry/transport/asio_operation.hpp>
-#include <registry/transport/asio_shutdown.hpp>
 #include <registry/transport/asio_zmq_loop.hpp>
+#include <registry/transport/asio_zmq_service.hpp>
 
 namespace registry {
 
@@ -31,7 +31,7 @@ class AsioZmqDriver {
   template <class AsioTransport>
   AsioZmqDriver(AsioTransport transport, ClientOptions options)
       : loop_(std::make_shared<Loop>(std::move(transport).take_sockets(), std::move(options))) {
-    detail::AsioShutdown::join(loop_->executor(), loop_);
+    detail::AsioZmqService::of(loop_->executor()).join(loop_);
   }
   AsioZmqDriver(const AsioZmqDriver&) = delete;
   AsioZmqDriver& operator=(const AsioZmqDriver&) = delete;

@@ -29,7 +29,7 @@
 #include <registry/core/request_table.hpp>
 #include <registry/error.hpp>
 #include <registry/transport/asio_operation.hpp>
-#include <registry/transport/asio_shutdown.hpp>
+#include <registry/transport/asio_zmq_service.hpp>
 #include <registry/transport/asio_zmq_socket.hpp>
 #include <registry/transport/zmq_client_socket.hpp>
 #include <registry/transport/zmq_socket.hpp>
@@ -88,31 +88,30 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       inbox_.emplace_back(std::move(call));
       if (inbox_.size() > 1) return;
     }
-    asio::post(strand_, [self = this->shared_from_this()] {
-      self->take_inbox();
-      self->turn();
-    });
+    asio::post(strand_, [self = this->shared_from_this()] { self->turn(); });
   }
 
-  void cancel(std::shared_ptr<Query> query) {
-    asio::post(strand_, [self = this->shared_from_this(), query = std::move(query)] {
-      if (!self->queries_.take(query->id)) return;
-      self->give_up(*query);
-      query->fail(asio::error::operation_aborted, std::nullopt);
-      self->turn();
-    });
-  }
-
-  void cancel(std::shared_ptr<Write> write) {
-    asio::post(strand_, [self = this->shared_from_this(), write = std::move(write)] {
-      if (!self->writes_.take(write->id)) return;
-      write->complete(asio::error::operation_aborted, std::nullopt);
+  template <class Operation>
+  void cancel(std::shared_ptr<Operation> operation) {
+    asio::post(strand_, [self = this->shared_from_this(), operation = std::move(operation)] {
+      // It may still be in the inbox: whoever put something there before it may not have come to post.
+      self->guarded([&] {
+        self->take_inbox();
+        self->end(*operation);
+      });
       self->turn();
     });
   }
 
   void abandon() noexcept override {
+    guarded([&] {
+      while (const auto id = queries_.first()) {
+        abandoned_.push_back(*queries_.take(*id));
+        withdraw(*abandoned_.back());
+      }
+    });
     // Moved out first: the handlers that end with them may own the client that owns this.
+    const auto abandoned = std::exchange(abandoned_, {});
     const auto queries = std::exchange(queries_, {});
     const auto writes = std::exchange(writes_, {});
     const auto close = std::exchange(close_, {});
@@ -124,8 +123,11 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
  private:
   using Submission = std::variant<std::shared_ptr<Query>, std::shared_ptr<Write>, Close>;
 
-  /// Frames of an answer: ours has two. One with more than this is nobody's.
-  static constexpr std::size_t max_answer_frames = 8;
+  struct Ordered {
+    RequestId id;
+    bool is_query;
+  };
+
   /// Answers taken in before others on the same executor get their turn.
   static constexpr std::size_t answers_per_turn = 256;
 
@@ -145,15 +147,15 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   void take_inbox() {
+    std::vector<Submission> taken;
     {
       const std::lock_guard lock(inbox_mutex_);
-      std::swap(inbox_, taken_);
+      taken.swap(inbox_);
     }
     const SteadyTime time = now();
-    for (Submission& submission : taken_) {
+    for (Submission& submission : taken) {
       std::visit([&](auto& call) { enter(std::move(call), time); }, submission);
     }
-    taken_.clear();
   }
 
   std::optional<Error> closed() const {
@@ -164,8 +166,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void enter(std::shared_ptr<Query> query, SteadyTime time) {
     if (auto error = closed()) return query->fail(std::move(*error));
     query->id = queries_.add(query, time + core_.options().request_timeout);
-    // What one client does to one key takes effect in call order.
-    if (query->is_ordered() && (!ordered_.empty() || query->follows_registrations(core_, time))) {
+    if (query->follows_registrations(core_, time)) {
       ordered_.push_back({query->id, true});
     } else {
       prepare(query, time);
@@ -176,6 +177,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (auto error = closed()) return write->fail(std::move(*error));
     write->id = writes_.add(write, time + core_.options().register_timeout);
     ordered_.push_back({write->id, false});
+    // What one client does to one key takes effect in call order, also while this waits for room.
+    core_.expect(write->entries);
   }
 
   void enter(Close close, SteadyTime time) {
@@ -188,13 +191,30 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     outgoing_.clear();
     ordered_.clear();
     hello_.reset();
+    while (const auto id = writes_.first()) end(**writes_.find(*id), make_error_code(error), error);
     while (const auto id = queries_.first()) {
       const std::shared_ptr<Query> query = *queries_.take(*id);
-      withdraw(*query);
+      if (query->sent_at) --in_flight_;
       query->fail(error);
+      withdraw(*query);
     }
-    in_flight_ = 0;
-    while (const auto id = writes_.first()) (*writes_.take(*id))->fail(error);
+  }
+
+  /// Cancels a call, if it is still in progress.
+  void end(Query& query) {
+    const auto taken = queries_.take(query.id);
+    if (!taken) return;
+    // Told first: what follows may fail.
+    query.fail(asio::error::operation_aborted, std::nullopt);
+    give_up(query);
+  }
+
+  void end(Write& write, std::error_code code = asio::error::operation_aborted,
+           std::optional<Error> error = std::nullopt) {
+    const auto taken = writes_.take(write.id);
+    if (!taken) return;
+    core_.expect_no_more(write.entries);
+    write.complete(code, std::move(error));
   }
 
   /// Makes the frames of a query; one that needs no hub is finished.
@@ -214,9 +234,16 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   void turn() noexcept {
-    if (is_closed_) return;
+    guarded([&] {
+      take_inbox();
+      if (!is_closed_) take_turn();
+    });
+  }
+
+  template <class Action>
+  void guarded(Action action) noexcept {
     try {
-      take_turn();
+      action();
     } catch (const zmq::error_t& error) {
       break_down(error.num() == ETERM ? "the ZeroMQ context was terminated" : error.what());
     } catch (const std::exception& error) {
@@ -245,7 +272,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   void receive(SteadyTime time) {
     AsioZmqSocket& from = *queries_socket_;
-    for (std::size_t budget = answers_per_turn; in_flight_ > 0 && budget > 0; --budget) {
+    for (std::size_t budget = answers_per_turn; in_flight_ > 0 && !is_spent_ && budget > 0; --budget) {
       const auto received = from.inbox.receive(from.socket);
       if (received == Inbox::Received::nothing) break;
       if (received == Inbox::Received::message) take_answer(from.inbox.frames(), time);
@@ -268,12 +295,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void expire(SteadyTime time) {
     while (queries_.next_deadline() && *queries_.next_deadline() <= time) {
       const std::shared_ptr<Query> query = *queries_.take(*queries_.first());
+      query->fail(timeout(core_.options().request_timeout));
       give_up(*query);
       if (query->sent_at) suspect(*query->sent_at, time);
-      query->fail(timeout(core_.options().request_timeout));
     }
     while (writes_.next_deadline() && *writes_.next_deadline() <= time) {
-      (*writes_.take(*writes_.first()))->fail(timeout(core_.options().register_timeout));
+      const Error error = timeout(core_.options().register_timeout);
+      end(**writes_.find(*writes_.first()), make_error_code(error), error);
     }
   }
 
@@ -282,7 +310,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (!query.sent_at) return;
     --in_flight_;
     withdraw(query);
-    if (core_.echoes_envelopes() != true) reconnect();
+    if (core_.echoes_envelopes() != true) is_spent_ = true;
   }
 
   /// As far as the network allows: what is not taken back ends by its lease's deadline.
@@ -298,30 +326,46 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (!silent_since_) {
       silent_since_ = time;
     } else if (sent_at >= *silent_since_) {
-      reconnect();
+      is_spent_ = true;
     }
   }
 
-  void reconnect() {
+  /// Replaces a spent connection. False if there can be no new one now: whoever waits for it runs into his timeout.
+  bool reconnect() {
+    try {
+      auto fresh = std::make_shared<AsioZmqSocket>(
+          strand_, open_client_socket(*context_, zmq::socket_type::dealer, config_), max_answer_frames);
+      queries_socket_->close(abandoned_linger);
+      queries_socket_ = std::move(fresh);
+    } catch (const RegistryError& error) {
+      if (!std::exchange(is_without_connection_, true)) {
+        log(std::string{"a new connection for queries could not be made and is tried again: "} + error.what());
+      }
+      return false;
+    }
     silent_since_.reset();
-    queries_socket_->close(abandoned_linger);
-    queries_socket_ = std::make_shared<AsioZmqSocket>(
-        strand_, open_client_socket(*context_, zmq::socket_type::dealer, config_), max_answer_frames);
+    is_spent_ = is_without_connection_ = false;
+    return true;
   }
 
   /// What must keep the order of the calls, from the front as far as it can be done now: what is left waits for room.
   void carry_out(SteadyTime time) {
-    while (send_batches() && !ordered_.empty() && !core_.needs_hello()) {
+    while (!ordered_.empty() && !core_.needs_hello()) {
       const Ordered next = ordered_.front();
-      if (next.is_query ? carry_out_query(next.id, time) : carry_out_write(next.id, time)) ordered_.pop_front();
+      const bool is_over = next.is_query ? queries_.find(next.id) == nullptr : writes_.find(next.id) == nullptr;
+      if (!is_over && !carry_out(next, time)) return;
+      ordered_.pop_front();
     }
+    send_batches();
   }
 
   /// False if it has to wait until batches have gone.
+  bool carry_out(Ordered next, SteadyTime time) {
+    return next.is_query ? carry_out_query(next.id, time) : carry_out_write(next.id, time);
+  }
+
   bool carry_out_query(RequestId id, SteadyTime time) {
-    const std::shared_ptr<Query>* found = queries_.find(id);
-    if (found == nullptr) return true;
-    const std::shared_ptr<Query> query = *found;
+    const std::shared_ptr<Query> query = *queries_.find(id);
     if (query->follows_registrations(core_, time)) {
       core_.batcher().seal();
       if (!send_batches()) return false;
@@ -331,22 +375,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   bool carry_out_write(RequestId id, SteadyTime time) {
-    const std::shared_ptr<Write>* found = writes_.find(id);
-    if (found == nullptr) return true;
-    Write& write = **found;
+    Write& write = **writes_.find(id);
     if (write.drain) core_.batcher().seal();
     if (!send_batches()) return false;
-    const std::shared_ptr<Write> done = *writes_.take(id);
-    try {
-      if (auto error = core_.add(done->entries, time)) {
-        done->fail(std::move(*error));
-      } else {
-        done->complete({}, std::nullopt);
-      }
-    } catch (const std::exception& failure) {
-      // A wire or codec of the user's.
-      done->fail(EncodeError{failure.what()});
-    }
+    std::optional<Error> error = core_.add(write.entries, time);
+    const std::error_code code = error ? make_error_code(*error) : std::error_code{};
+    const std::shared_ptr<Write> kept = *writes_.find(id);
+    end(*kept, code, std::move(error));
     return true;
   }
 
@@ -354,11 +389,12 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   bool send_batches() {
     core_.batcher().seal_if_due(now());
     while (core_.batcher().has_batch()) {
-      Batch batch = core_.batcher().take_batch();
+      Batch<typename Core::key_type> batch = core_.batcher().take_batch();
       if (!send(*registrations_socket_, batch.message, batch.envelope)) {
         core_.batcher().put_back(std::move(batch));
         return false;
       }
+      core_.handed_over(batch, now());
     }
     return true;
   }
@@ -366,6 +402,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void send_queries(SteadyTime time) {
     is_blocked_ = false;
     if (core_.needs_hello()) return say_hello(time);
+    if (is_spent_ && (outgoing_.empty() || !reconnect())) return;
     while (!outgoing_.empty()) {
       const std::shared_ptr<Query>* next = queries_.find(outgoing_.front());
       if (next != nullptr && !send_query(**next, time)) return;
@@ -389,6 +426,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// The first call of a client that has a namespace waits until the hub has said that it serves it.
   void say_hello(SteadyTime time) {
     if (outgoing_.empty() && ordered_.empty()) return;
+    if (is_spent_ && !reconnect()) return;
     if (!hello_) {
       auto done = [this](std::error_code, std::optional<Error> error, std::monostate) {
         hello_.reset();
@@ -427,7 +465,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void close_sockets(std::chrono::nanoseconds linger) noexcept {
     is_closed_ = true;
     timer_.cancel();
-    queries_socket_->close(linger);
+    // Queries have no more to say than what they withdraw; registrations are somebody's blocks.
+    queries_socket_->close(std::min<std::chrono::nanoseconds>(linger, abandoned_linger));
     registrations_socket_->close(linger);
   }
 
@@ -441,7 +480,12 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     hello_.reset();
     while (const auto id = queries_.first()) (*queries_.take(*id))->fail(Disconnected{broken_});
     while (const auto id = writes_.first()) (*writes_.take(*id))->fail(Disconnected{broken_});
-    std::vector<EntryType> lost = core_.batcher().take_entries();
+    std::vector<EntryType> lost;
+    try {
+      lost = core_.batcher().take_entries();
+    } catch (const std::exception& error) {
+      log(std::string{"entries were lost: "} + error.what());
+    }
     if (close_) {
       std::exchange(close_, std::nullopt)->done(std::move(lost));
     } else {
@@ -453,13 +497,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// Whether a socket is ready for what is expected of it. Asking is the last thing done before waiting.
   bool has_work() {
     const int wanted = (in_flight_ > 0 ? ZMQ_POLLIN : 0) | (is_blocked_ ? ZMQ_POLLOUT : 0);
-    const bool queries = wanted != 0 && (ready_events(queries_socket_->socket) & wanted) != 0;
+    const bool queries = expects_queries() && (ready_events(queries_socket_->socket) & wanted) != 0;
     const bool registrations =
         core_.batcher().has_batch() && (ready_events(registrations_socket_->socket) & ZMQ_POLLOUT) != 0;
     return queries || registrations;
   }
 
-  bool expects_queries() const noexcept { return in_flight_ > 0 || is_blocked_; }
+  bool expects_queries() const noexcept { return !is_spent_ && (in_flight_ > 0 || is_blocked_); }
 
   void wait() {
     wait_for(queries_socket_, expects_queries());
@@ -502,11 +546,6 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     });
   }
 
-  struct Ordered {
-    RequestId id;
-    bool is_query;
-  };
-
   asio::any_io_executor io_;
   AsioStrand strand_;
   asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, AsioStrand>
@@ -524,9 +563,12 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   std::deque<RequestId> outgoing_;  // with frames made, not sent
   std::deque<Ordered> ordered_;     // not begun
   std::shared_ptr<Query> hello_;
+  std::vector<std::shared_ptr<Query>> abandoned_;
   std::size_t in_flight_ = 0;
   RequestId last_sent_ = 0;
   bool is_blocked_ = false;  // the query socket has no room
+  bool is_spent_ = false;    // the query socket may hold answers that must not be taken for others
+  bool is_without_connection_ = false;
   std::optional<SteadyTime> silent_since_;
 
   std::optional<Close> close_;
@@ -536,7 +578,6 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   std::mutex inbox_mutex_;
   std::vector<Submission> inbox_;
-  std::vector<Submission> taken_;
 };
 
 }  // namespace registry::detail

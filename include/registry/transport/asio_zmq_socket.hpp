@@ -12,6 +12,7 @@
 #include <asio/strand.hpp>
 #include <zmq.hpp>
 
+#include <registry/transport/asio_zmq_service.hpp>
 #include <registry/transport/zmq_client_socket.hpp>
 #include <registry/transport/zmq_config.hpp>
 #include <registry/transport/zmq_socket.hpp>
@@ -25,7 +26,7 @@ struct AsioZmqSockets {
   AsioZmqSockets(asio::any_io_executor io, ZmqTransportConfig given)
       : executor(std::move(io)),
         config(checked(std::move(given))),
-        context(context_or_own(std::exchange(config.context, nullptr))),
+        context(config.context ? std::exchange(config.context, nullptr) : AsioZmqService::of(executor).zmq_context()),
         queries(open_client_socket(*context, zmq::socket_type::dealer, config)),
         registrations(open_client_socket(*context, zmq::socket_type::push, config)) {}
 

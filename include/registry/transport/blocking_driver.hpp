@@ -31,6 +31,7 @@ template <class Core, BlockingTransport T>
 class BlockingDriver {
  public:
   using EntryType = typename Core::EntryType;
+  using BatchType = Batch<typename Core::key_type>;
   using Rejected = Undelivered<typename Core::key_type, typename Core::value_type, typename Core::metadata_type>;
 
   /// Asks the hub whether it serves the client's namespace, if that is not the default one, and throws Unsupported if
@@ -217,7 +218,7 @@ class BlockingDriver {
     const Sender sender(*this, deadline);
     if (!sender) return false;
     while (true) {
-      std::optional<Batch> batch;
+      std::optional<BatchType> batch;
       {
         const std::lock_guard lock(mutex_);
         if (!core_.batcher().has_batch()) return true;
@@ -234,10 +235,12 @@ class BlockingDriver {
         put_back(std::move(*batch));
         return false;
       }
+      const std::lock_guard lock(mutex_);
+      core_.handed_over(*batch, transport_.now());
     }
   }
 
-  void put_back(Batch batch) {
+  void put_back(BatchType batch) {
     const std::lock_guard lock(mutex_);
     core_.batcher().put_back(std::move(batch));
   }

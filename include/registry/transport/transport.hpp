@@ -3,13 +3,16 @@
 
 #include <chrono>
 #include <concepts>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include <registry/bytes.hpp>
+#include <registry/core/client_core.hpp>
 #include <registry/core/instant.hpp>
+#include <registry/core/options.hpp>
 #include <registry/error.hpp>
 
 namespace registry {
@@ -79,6 +82,12 @@ struct ExchangeArchetype {
 
 }  // namespace detail
 
+namespace detail {
+
+using CoreArchetype = ClientCore<std::uint64_t, std::uint64_t, NoMetadata>;
+
+}  // namespace detail
+
 /// What a transport calls when a time has come: it is told the time and answers when it wants to be called next.
 using TickHandler = std::function<std::optional<SteadyTime>(SteadyTime)>;
 
@@ -103,12 +112,14 @@ concept BlockingTransport = std::movable<T> && requires(T& transport, detail::Ex
   { transport.close(linger) } -> std::same_as<void>;
 };
 
-/// The client's side on an executor: the transport names the class that drives a client core there.
+/// The client's side on an executor: the transport names the class that drives a client core there, made of a transport
+/// and the client's options, with the initiating functions that AsioZmqDriver has.
 template <class T>
-concept AsyncTransport = std::movable<T> && requires(T& transport) {
+concept AsyncTransport = std::movable<T> && !BlockingTransport<T> && requires(T& transport) {
   typename T::executor_type;
   { transport.get_executor() } -> std::same_as<typename T::executor_type>;
-  typename T::is_async_transport;
+  typename T::template Driver<detail::CoreArchetype>;
+  requires std::constructible_from<typename T::template Driver<detail::CoreArchetype>, T, ClientOptions>;
 };
 
 /// Either side of it: what a RegistryClient can be built over.

@@ -113,8 +113,6 @@ class ZmqTransport {
  private:
   enum class Wait { ready, timed_out, closed };
 
-  /// Frames of an answer: ours has two. One with more than this is nobody's.
-  static constexpr std::size_t max_answer_frames = 8;
   /// For so long a call leaves the waiting to libzmq's blocking receive, which answers 2 us sooner than a sleep that
   /// `close` can end; by then nearly every answer has come.
   static constexpr std::chrono::milliseconds patience{10};
@@ -131,7 +129,7 @@ class ZmqTransport {
 
   struct Connection : Socket {
     using Socket::Socket;
-    detail::Inbox inbox{max_answer_frames};
+    detail::Inbox inbox{detail::max_answer_frames};
     /// Its last query was not answered. After a second one in a row it is replaced: libzmq gives a connection up for good
     /// (after an answer above max_message_size, for instance) and does not say so.
     bool is_suspect = false;

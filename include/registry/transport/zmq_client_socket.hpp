@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <utility>
 
 #include <zmq.hpp>
@@ -14,6 +15,9 @@ namespace registry::detail {
 
 /// What a socket that is not closed in good order is allowed for sending what it still has.
 inline constexpr std::chrono::milliseconds abandoned_linger{100};
+
+/// Frames of an answer: ours has two. One with more than this is nobody's.
+inline constexpr std::size_t max_answer_frames = 8;
 
 /// Throws RegistryError{ConfigError} for a mark of 0.
 inline ZmqTransportConfig checked(ZmqTransportConfig config) {

@@ -49,7 +49,7 @@ struct ZmqTransportConfig {
   /// Query sockets kept open between calls. There are as many as calls at a time; those beyond this are closed again.
   std::size_t max_idle_connections = 64;
   /// The context to open the sockets on, for instance one with more sockets or a pinned I/O thread; it must not be
-  /// terminated before the transport is closed. Null: one of the transport's own.
+  /// terminated before the transport is closed. Null: one of the transport's own, or, over Asio, of the io_context's.
   std::shared_ptr<zmq::context_t> context = nullptr;
   /// Hears of what no caller can be told.
   LogHook log = log_to_stderr;

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -47,7 +48,8 @@ class Tcp {
   void greet(std::string_view type) const {
     std::string bytes("\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL", 16);
     bytes.resize(64, '\0');
-    const std::string ready = std::string("\x05READY\x0bSocket-Type\0\0\0", 21) + static_cast<char>(type.size()) + std::string{type};
+    const std::string ready =
+        std::string("\x05READY\x0bSocket-Type\0\0\0", 21) + static_cast<char>(type.size()) + std::string{type};
     bytes += '\x04';
     bytes += static_cast<char>(ready.size());
     bytes += ready;
@@ -83,20 +85,25 @@ sockaddr_in address_of(const std::string& endpoint) {
 }
 
 /// Ends of connections to that port on which the system's keep-alive timer runs (the timer of kind 2).
-int watched_ends(const std::string& endpoint) {
+std::size_t watched_ends(const std::string& endpoint) {
   std::ifstream table("/proc/net/tcp");
   std::string line;
   std::getline(table, line);
-  int ends = 0;
+  // A table that changes while it is read may show an end twice.
+  std::set<std::string> ends;
   while (std::getline(table, line)) {
     std::istringstream row(line);
     std::string number, local, remote, state, queues, timer;
     row >> number >> local >> remote >> state >> queues >> timer;
-    const auto port = [](const std::string& address) { return std::stoi(address.substr(address.rfind(':') + 1), nullptr, 16); };
+    const auto port = [](const std::string& address) {
+      return std::stoi(address.substr(address.rfind(':') + 1), nullptr, 16);
+    };
     const int wanted = ntohs(address_of(endpoint).sin_port);
-    if (state == "01" && (port(local) == wanted || port(remote) == wanted) && timer.starts_with("02")) ++ends;
+    if (state == "01" && (port(local) == wanted || port(remote) == wanted) && timer.starts_with("02")) {
+      ends.insert(local + remote);
+    }
   }
-  return ends;
+  return ends.size();
 }
 
 }  // namespace
@@ -135,7 +142,7 @@ TEST_CASE("the system watches over every connection, from both ends") {
     // Seen once is enough: while data is under way the system shows the timer of its retransmission instead.
     const SteadyTime end = steady_now() + limit;
     auto ends = watched_ends(endpoint);
-    while (ends < 2 && steady_now() < end) {
+    while (ends != 2 && steady_now() < end) {
       std::this_thread::yield();
       ends = watched_ends(endpoint);
     }

@@ -41,15 +41,16 @@ class RegistryHub {
   void serve(T& transport) {
     const Serving serving(*state_, transport);
     Core& core = state_->core;
-    LeaseClock clock(std::chrono::steady_clock::now(), core.options().stall_tolerance);
+    LeaseClock clock(transport.now().lease, core.options().stall_tolerance);
     // The lease clock goes on from where an earlier `serve` left it: leases granted then keep their time.
-    const auto offset = state_->lease_now - clock.now();
+    const auto offset = state_->lease_now.value_or(clock.now()) - clock.now();
     const auto send = [&](ByteView recipient, Frames envelope, ByteView message) {
       return transport.send(recipient, envelope, message);
     };
     Instant now{};
     const auto turn = [&](std::optional<std::chrono::nanoseconds> asked) {
-      now = {clock.advance(std::chrono::steady_clock::now(), asked) + offset, std::chrono::system_clock::now()};
+      const Instant time = transport.now();
+      now = {clock.advance(time.lease, asked) + offset, time.wall};
       state_->lease_now = now.lease;
     };
     turn(std::chrono::nanoseconds::zero());
@@ -62,12 +63,12 @@ class RegistryHub {
       core.tick(now, send);
     }
     // A drain is bounded, and so is the time for answering those who do not stop asking.
-    const auto end = std::chrono::steady_clock::now() + farewell;
+    const SteadyTime end = transport.now().lease + farewell;
     do {
       handler.idle = true;
       turn(std::chrono::nanoseconds::zero());
       transport.drain(handler);
-    } while (!handler.idle && std::chrono::steady_clock::now() < end);
+    } while (!handler.idle && transport.now().lease < end);
     core.end_waiting(now, send);
   }
 
@@ -89,7 +90,7 @@ class RegistryHub {
     State(P policy, HubOptions options, EvictionHook<key_type, value_type, metadata_type> on_evict)
         : core(std::move(policy), std::move(options), std::move(on_evict)) {}
     Core core;
-    SteadyTime lease_now = std::chrono::steady_clock::now();
+    std::optional<SteadyTime> lease_now;  // where the last `serve` left the lease clock
     std::atomic<bool> stopping = false;
     std::mutex mutex;
     std::function<void()> interrupt;

@@ -19,6 +19,7 @@
 #include <registry/builder.hpp>
 #include <registry/bytes.hpp>
 #include <registry/codec.hpp>
+#include <registry/core/instant.hpp>
 #include <registry/envelope.hpp>
 #include <registry/error.hpp>
 #include <registry/message.hpp>
@@ -38,7 +39,8 @@ using Duration = std::optional<std::chrono::nanoseconds>;
 
 inline Bytes copy(ByteView bytes) { return {bytes.begin(), bytes.end()}; }
 
-/// A hub's transport in the hands of the test: messages are put into it, and a script says what happens in each wait.
+/// A hub's transport in the hands of the test: messages are put into it, a script says what happens in each wait, and
+/// the test moves the time.
 /// Used by one thread, except `interrupt` and `wait_for_interrupt`.
 class FakeTransport {
  public:
@@ -59,6 +61,10 @@ class FakeTransport {
   std::function<void()> after_drain = [] {};
   std::function<bool()> send_result = [] { return true; };
   std::atomic<int> interrupts = 0;
+  /// Stands still unless the test moves it.
+  Instant time{SteadyTime{1h}, WallTime{std::chrono::seconds{1'700'000'000}}};
+
+  Instant now() const { return time; }
 
   void put_query(std::string sender, Bytes message, std::optional<Envelope> envelope = std::nullopt) {
     std::optional<Bytes> frame;

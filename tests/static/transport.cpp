@@ -46,6 +46,7 @@ static_assert(!HubHandler<OneEnvelopeFrame>);
 static_assert(!HubHandler<int>);
 
 struct GoodHub {
+  Instant now() { return {}; }
   void wait(std::optional<nanoseconds>) {}
   template <HubHandler H>
   void drain(H&) {}
@@ -73,6 +74,12 @@ struct SendSaysHowMuch : GoodHub {
   int send(ByteView, Frames, ByteView) { return 0; }
 };
 static_assert(!HubTransport<SendSaysHowMuch>);
+
+// Entries with a ttl end by the wall clock, leases by one that never goes back.
+struct OneClock : GoodHub {
+  SteadyTime now() { return {}; }
+};
+static_assert(!HubTransport<OneClock>);
 
 // A hub with nothing to wait for waits without a timeout.
 struct AlwaysTimesOut : GoodHub {

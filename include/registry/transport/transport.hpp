@@ -40,6 +40,7 @@ struct HubHandlerArchetype {
 }  // namespace detail
 
 /// How a hub hears and answers; used by one thread, except `interrupt`.
+///   now        the times by which leases (a clock that never goes back) and entries with a ttl end
 ///   wait       returns when something has come, when `timeout` is over (nothing: no timeout) or when interrupted
 ///   drain      hands over what has come, at most a bounded number of each kind, so that neither starves the other
 ///   send       an answer behind its envelope; false if the recipient is gone or does not read; never blocks
@@ -49,6 +50,7 @@ template <class T>
 concept HubTransport =
     requires(T& transport, std::optional<std::chrono::nanoseconds> timeout, detail::HubHandlerArchetype& handler,
              ByteView recipient, Frames envelope, ByteView message) {
+      { transport.now() } -> std::same_as<Instant>;
       { transport.wait(timeout) } -> std::same_as<void>;
       { transport.drain(handler) } -> std::same_as<void>;
       { transport.send(recipient, envelope, message) } -> std::same_as<bool>;

@@ -16,6 +16,7 @@
 #include <zmq.hpp>
 
 #include <registry/bytes.hpp>
+#include <registry/core/instant.hpp>
 #include <registry/error.hpp>
 #include <registry/transport/transport.hpp>
 #include <registry/transport/zmq_config.hpp>
@@ -40,6 +41,8 @@ class ZmqHubTransport {
   }
 
   const ZmqEndpoints& endpoints() const noexcept { return state_->endpoints; }
+
+  Instant now() const noexcept { return {std::chrono::steady_clock::now(), std::chrono::system_clock::now()}; }
 
   /// Returns when a message has come or is left from before, when `timeout` is over, when interrupted, or when a signal
   /// was handled. Throws RegistryError{TransportError} if the context was terminated.

@@ -55,6 +55,11 @@ struct Disconnected {
 /// Nothing came, or nothing could be handed over, within `duration`.
 struct Timeout {
   std::chrono::milliseconds duration{};
+
+  /// Rounded up: less than a millisecond is not no time.
+  static Timeout after(std::chrono::nanoseconds duration) {
+    return {std::chrono::ceil<std::chrono::milliseconds>(duration)};
+  }
 };
 
 /// A registration for a key that another holder has leased; `key` is its wire form in hexadecimal.

@@ -104,15 +104,14 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   void abandon() noexcept override {
+    // Moved out first: the handlers that end with them may own the client that owns this.
+    std::vector<std::shared_ptr<Query>> queries;
     guarded([&] {
       while (const auto id = queries_.first()) {
-        abandoned_.push_back(*queries_.take(*id));
-        withdraw(*abandoned_.back());
+        queries.push_back(*queries_.take(*id));
+        withdraw(*queries.back());
       }
     });
-    // Moved out first: the handlers that end with them may own the client that owns this.
-    const auto abandoned = std::exchange(abandoned_, {});
-    const auto queries = std::exchange(queries_, {});
     const auto writes = std::exchange(writes_, {});
     const auto close = std::exchange(close_, {});
     std::vector<Submission> inbox;
@@ -132,10 +131,6 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   static constexpr std::size_t answers_per_turn = 256;
 
   static SteadyTime now() noexcept { return std::chrono::steady_clock::now(); }
-
-  static Error timeout(std::chrono::nanoseconds duration) {
-    return Timeout{std::chrono::ceil<std::chrono::milliseconds>(duration)};
-  }
 
   void log(const std::string& text) const {
     if (core_.options().log) core_.options().log(LogLevel::error, text);
@@ -295,12 +290,12 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void expire(SteadyTime time) {
     while (queries_.next_deadline() && *queries_.next_deadline() <= time) {
       const std::shared_ptr<Query> query = *queries_.take(*queries_.first());
-      query->fail(timeout(core_.options().request_timeout));
+      query->fail(Timeout::after(core_.options().request_timeout));
       give_up(*query);
       if (query->sent_at) suspect(*query->sent_at, time);
     }
     while (writes_.next_deadline() && *writes_.next_deadline() <= time) {
-      const Error error = timeout(core_.options().register_timeout);
+      const Error error = Timeout::after(core_.options().register_timeout);
       end(**writes_.find(*writes_.first()), make_error_code(error), error);
     }
   }
@@ -380,8 +375,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (!send_batches()) return false;
     std::optional<Error> error = core_.add(write.entries, time);
     const std::error_code code = error ? make_error_code(*error) : std::error_code{};
-    const std::shared_ptr<Write> kept = *writes_.find(id);
-    end(*kept, code, std::move(error));
+    end(write, code, std::move(error));
     return true;
   }
 
@@ -563,7 +557,6 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   std::deque<RequestId> outgoing_;  // with frames made, not sent
   std::deque<Ordered> ordered_;     // not begun
   std::shared_ptr<Query> hello_;
-  std::vector<std::shared_ptr<Query>> abandoned_;
   std::size_t in_flight_ = 0;
   RequestId last_sent_ = 0;
   bool is_blocked_ = false;  // the query socket has no room

@@ -157,10 +157,6 @@ class BlockingDriver {
     }
   };
 
-  static Error timeout(std::chrono::nanoseconds duration) {
-    return Timeout{std::chrono::ceil<std::chrono::milliseconds>(duration)};
-  }
-
   static Error closed() { return Disconnected{"the client is closed"}; }
 
   void fail_if_closed() const {
@@ -178,7 +174,7 @@ class BlockingDriver {
 
   void hand_over(std::chrono::nanoseconds limit) {
     seal();
-    if (!send_batches(transport_.now() + limit)) throw RegistryError(timeout(limit));
+    if (!send_batches(transport_.now() + limit)) throw RegistryError(Timeout::after(limit));
     // There may be nothing left to send only because somebody closed the client and has it.
     fail_if_closed();
   }
@@ -187,7 +183,7 @@ class BlockingDriver {
     std::optional<Error> error;
     try {
       const auto limit = core_.options().register_timeout;
-      if (!send_batches(transport_.now() + limit)) error = timeout(limit);
+      if (!send_batches(transport_.now() + limit)) error = Timeout::after(limit);
     } catch (const RegistryError& failure) {
       error = failure.error();
     }

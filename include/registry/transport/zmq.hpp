@@ -74,8 +74,7 @@ class ZmqTransport {
         if (exchange.keep_connection() && !std::exchange(connection->is_suspect, true)) connection.keep();
       }
       if (outcome == Wait::closed) return Disconnected{"the transport was closed during the call"};
-      return Timeout{deadline > start ? std::chrono::ceil<std::chrono::milliseconds>(deadline - start)
-                                      : std::chrono::milliseconds::zero()};
+      return Timeout::after(deadline > start ? deadline - start : SteadyTime::duration::zero());
     } catch (const zmq::error_t& error) {
       return failure("query", error);
     } catch (const RegistryError& error) {

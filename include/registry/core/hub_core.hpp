@@ -10,21 +10,24 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <registry/bytes.hpp>
 #include <registry/codec.hpp>
 #include <registry/core/catalogue.hpp>
-#include <registry/core/holder.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/lease_manager.hpp>
 #include <registry/core/options.hpp>
 #include <registry/core/sequence_tracker.hpp>
 #include <registry/detail/counter.hpp>
+#include <registry/detail/lease.hpp>
+#include <registry/detail/look_ahead.hpp>
 #include <registry/envelope.hpp>
 #include <registry/error.hpp>
 #include <registry/eviction.hpp>
+#include <registry/holder.hpp>
 #include <registry/stats.hpp>
 
 namespace registry {
@@ -46,8 +49,10 @@ class HubCore {
   HubCore(P policy, HubOptions options, EvictionHook<K, V, M> on_evict = {})
       : options_(std::move(options)),
         catalogue_(std::move(policy), std::move(on_evict), options_.log),
-        leases_(options_.lease_ttl, options_.max_leases),
+        leases_(table(), options_.lease_ttl, options_.max_leases),
         sequences_(options_.max_clients) {}
+  HubCore(const HubCore&) = delete;
+  HubCore& operator=(const HubCore&) = delete;
 
   /// A query from `sender` (its routing id): the last frame is `message`, those before it `envelope`.
   template <class Reply>
@@ -162,6 +167,28 @@ class HubCore {
  private:
   static constexpr std::size_t slice = 256;
   static constexpr std::uint64_t reports_per_second = 10;
+
+  /// Leases are kept in the table of the entries, if it can be had, or else in one of their own.
+  struct NoTable {};
+  static auto table_type() {
+    if constexpr (detail::SharesTable<P>) {
+      return std::type_identity<typename P::Table>{};
+    } else {
+      return std::type_identity<detail::BlockTable<K, NoMetadata, detail::Lease>>{};
+    }
+  }
+  using Table = typename decltype(table_type())::type;
+  using OwnTable = std::conditional_t<detail::SharesTable<P>, NoTable, Table>;
+  using Hash = typename Table::Hash;
+  using Found = typename Table::Found;
+
+  Table& table() noexcept {
+    if constexpr (detail::SharesTable<P>) {
+      return catalogue_.policy().table();
+    } else {
+      return own_table_;
+    }
+  }
 
   struct Asker {
     Holder holder;
@@ -286,37 +313,58 @@ class HubCore {
     } else if (type == MessageType::match) {
       match(now);
     } else if (type == MessageType::remove) {
-      count(MessageType::remove_response, [&](const K& key) { return catalogue_.remove(key, now.wall); });
+      count(MessageType::remove_response, [&](const K& key, Hash) { return catalogue_.remove(key, now.wall); });
     } else if (type == MessageType::touch) {
-      count(MessageType::touch_response, [&](const K& key) { return catalogue_.touch(key, now.wall); });
+      count(MessageType::touch_response, [&](const K& key, Hash) { return catalogue_.touch(key, now.wall); });
     } else if (type == MessageType::release) {
-      count(MessageType::release_response, [&](const K& key) { return leases_.release(key, asker.holder, now.lease); });
-    } else {
       count(MessageType::release_response,
-            [&](const K& key) { return leases_.withdraw(key, asker.holder, asker.request, now.lease); });
+            [&](const K& key, Hash hash) { return leases_.release(key, hash, asker.holder, now.lease); });
+    } else {
+      count(MessageType::release_response, [&](const K& key, Hash hash) {
+        return leases_.withdraw(key, hash, asker.holder, asker.request, now.lease);
+      });
     }
     return std::nullopt;
   }
 
+  /// Calls `action(key, hash)` for the keys of a query in turn.
+  template <class Action>
+  void for_each_key(Action action) {
+    hashes_.clear();
+    for (const K& key : keys_) hashes_.push_back(table().hash(key));
+    detail::look_ahead(table(), hashes_, [&](std::size_t i) { action(keys_[i], hashes_[i]); });
+  }
+
+  /// Whether the key is stored, leased or neither; what was over is gone then.
+  Found look_up(const K& key, Hash hash, Instant now) {
+    catalogue_.drop_if_over(key, now.wall);
+    if constexpr (!detail::SharesTable<P>) {
+      if (catalogue_.find(key) != nullptr) return {Table::Kind::stored, Table::none};
+    }
+    return table().find(key, hash);
+  }
+
   void can_offload(const Asker& asker, Instant now) {
     statuses_.clear();
+    bool is_full = false;
     std::uint64_t stored = 0;
-    for (const K& key : keys_) {
-      catalogue_.drop_if_over(key, now.wall);
-      if (catalogue_.find(key) != nullptr) {
+    for_each_key([&](const K& key, Hash hash) {
+      const Found found = look_up(key, hash, now);
+      if (found.kind == Table::Kind::stored) {
         statuses_.push_back(OffloadStatus::already_stored);
         ++stored;
-      } else if (catalogue_.is_held(key)) {
+      } else if (is_full || catalogue_.is_held(key)) {
         statuses_.push_back(OffloadStatus::leased);
       } else {
-        const LeaseAnswer lease = leases_.acquire(key, asker.holder, asker.request, now.lease);
-        if (lease == LeaseAnswer::full) {
-          take_back(asker, now);
-          return refuse(LimitExceeded{"max_leases", leases_.max_leases(), leases_.max_leases() + 1});
-        }
+        const LeaseAnswer lease = leases_.acquire(found, key, hash, asker.holder, asker.request, now.lease);
+        is_full = lease == LeaseAnswer::full;
         if (lease == LeaseAnswer::granted) granted_keys_.push_back(key);
         statuses_.push_back(lease == LeaseAnswer::granted ? OffloadStatus::granted : OffloadStatus::leased);
       }
+    });
+    if (is_full) {
+      take_back(asker, now);
+      return refuse(LimitExceeded{"max_leases", leases_.max_leases(), leases_.max_leases() + 1});
     }
     granted_.add(granted_keys_.size());
     already_stored_.add(stored);
@@ -325,21 +373,34 @@ class HubCore {
   }
 
   void match(Instant now) {
-    for (const K& key : keys_) catalogue_.drop_if_over(key, now.wall);
+    if constexpr (ExpiringMetadata<M>) {
+      for (const K& key : keys_) catalogue_.drop_if_over(key, now.wall);
+    }
     C::begin_entries(MessageType::match_response, answer_);
-    for (const K& key : keys_) {
-      const auto* stored = catalogue_.find(key);
-      if (stored == nullptr) continue;
+    std::optional<Error> failure;
+    for_each_key([&](const K& key, Hash hash) {
+      const auto* stored = stored_under(key, hash);
+      if (stored == nullptr || failure) return;
       if (auto error = C::append_entry(key, stored->value, stored->metadata, answer_)) {
-        return refuse(StorageError{"key " + key_hex(key) + ": " + to_string(*error)});
+        failure = StorageError{"key " + key_hex(key) + ": " + to_string(*error)};
       }
+    });
+    if (failure) refuse(*failure);
+  }
+
+  const Stored<V, M>* stored_under(const K& key, [[maybe_unused]] Hash hash) {
+    if constexpr (detail::SharesTable<P>) {
+      const Found found = table().find(key, hash);
+      return found.kind == Table::Kind::stored ? &table()[found.number].value : nullptr;
+    } else {
+      return catalogue_.find(key);
     }
   }
 
   template <class Action>
   void count(MessageType type, Action action) {
     std::uint64_t n = 0;
-    for (const K& key : keys_) n += action(key) ? 1U : 0U;
+    for_each_key([&](const K& key, Hash hash) { n += action(key, hash) ? 1U : 0U; });
     C::encode_count(type, n, answer_);
   }
 
@@ -365,7 +426,9 @@ class HubCore {
   }
 
   void take_back(const Asker& asker, Instant now) {
-    for (const K& key : granted_keys_) leases_.withdraw(key, asker.holder, asker.request, now.lease);
+    for (const K& key : granted_keys_) {
+      leases_.withdraw(key, table().hash(key), asker.holder, asker.request, now.lease);
+    }
     granted_keys_.clear();
   }
 
@@ -387,12 +450,14 @@ class HubCore {
     }
     std::size_t refused = 0;
     std::optional<Error> why;
-    for (EntryType& entry : entries_) {
-      if (auto refusal = store(entry, ours, now)) {
+    hashes_.clear();
+    for (const EntryType& entry : entries_) hashes_.push_back(table().hash(entry.key));
+    detail::look_ahead(table(), hashes_, [&](std::size_t i) {
+      if (auto refusal = store(entries_[i], hashes_[i], ours, now)) {
         ++refused;
         why = std::move(refusal);
       }
-    }
+    });
     entries_registered_.add(entries_.size() - refused);
     entries_refused_.add(refused);
     if (why) {
@@ -401,10 +466,12 @@ class HubCore {
     }
   }
 
-  std::optional<Error> store(EntryType& entry, const std::optional<Envelope>& ours, Instant now) {
+  std::optional<Error> store(EntryType& entry, Hash hash, const std::optional<Envelope>& ours, Instant now) {
     const K key = entry.key;
+    const Found found = table().find(key, hash);
+    const bool is_leased = found.kind == Table::Kind::leased;
     if (options_.insist_on_holder) {
-      const Holder* holder = leases_.holder(key, now.lease);
+      const Holder* holder = is_leased ? leases_.holder(found.number, now.lease) : nullptr;
       if (holder == nullptr || !ours || *holder != Holder::client(ours->client)) return LeaseConflict{key_hex(key)};
     }
     try {
@@ -415,7 +482,7 @@ class HubCore {
     } catch (const std::exception& failure) {
       return StorageError{failure.what()};
     }
-    leases_.convert(key, now.lease);
+    if (is_leased) leases_.convert(found.number, hash, now.lease);
     return std::nullopt;
   }
 
@@ -437,7 +504,8 @@ class HubCore {
 
   HubOptions options_;
   Catalogue<P> catalogue_;
-  LeaseManager<K> leases_;
+  [[no_unique_address]] OwnTable own_table_;
+  LeaseManager<Table> leases_;
   SequenceTracker sequences_;
   std::deque<Waiting> waiting_;
   std::optional<SteadyTime> next_cleanup_;
@@ -445,6 +513,7 @@ class HubCore {
 
   // Reused from message to message, so that a message costs no allocation once they have grown.
   std::vector<K> keys_;
+  std::vector<Hash> hashes_;
   std::vector<K> granted_keys_;
   std::vector<EntryType> entries_;
   std::vector<OffloadStatus> statuses_;

@@ -42,6 +42,7 @@ class ChainedEviction {
   using EntryType = Entry<key_type, value_type, metadata_type>;
   using StoredType = Stored<value_type, metadata_type>;
   using ResultType = InsertResult<value_type, metadata_type>;
+  using Table = TableOf<S>;
 
   static constexpr std::size_t max_ancestors = 65'536;
 
@@ -126,6 +127,13 @@ class ChainedEviction {
 
   std::size_t size() const { return storage_.size(); }
   std::optional<std::size_t> capacity() const noexcept { return capacity_; }
+
+  /// What the hub shares with the storage, where that has it.
+  auto& table() noexcept
+    requires SharesTable<S>
+  {
+    return storage_.table();
+  }
 
   /// How many parents were ignored because they would have closed a cycle, or might have (`max_ancestors`).
   std::uint64_t cycles_ignored() const noexcept { return cycles_ignored_; }

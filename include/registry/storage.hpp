@@ -68,7 +68,7 @@ class HashMapStorage {
     if (found.kind == Table::Kind::stored) return std::exchange(table_[found.number].value, std::move(stored));
     const auto number = table_.reserve();
     try {
-      table_.store(number, std::move(entry.key), hash, std::move(stored));
+      table_.store(number, std::move(entry.key), hash, std::move(stored), found);
     } catch (...) {
       table_.give_back(number);
       throw;

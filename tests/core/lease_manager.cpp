@@ -35,9 +35,8 @@ class Leases {
   }
   /// As a registration does: the entry comes first.
   void convert(Key key, SteadyTime now) {
-    const auto lease = find(key).number;
-    table_.store(table_.reserve(), key, table_.hash(key), {});
-    leases_.convert(lease, table_.hash(key), now);
+    table_.store(table_.reserve(), key, table_.hash(key), {}, find(key));
+    leases_.convert(table_.take_superseded(), table_.hash(key), now);
   }
   const Holder* holder(Key key, SteadyTime now) const {
     const auto found = find(key);

@@ -58,7 +58,7 @@ class HubCore {
   template <class Reply>
   void query(ByteView sender, Frames envelope, ByteView message, Instant now, Reply&& reply) {
     queries_.add();
-    granted_keys_.clear();
+    statuses_.clear();
     const std::optional<Envelope> ours = envelope.size() == 1 ? Envelope::decode(envelope.front()) : std::nullopt;
     const Asker asker{ours ? Holder::client(ours->client) : Holder::connection(sender),
                       ours ? ours->number : ++anonymous_requests_, ours ? ours->name_space : default_namespace};
@@ -181,6 +181,7 @@ class HubCore {
   using OwnTable = std::conditional_t<detail::SharesTable<P>, NoTable, Table>;
   using Hash = typename Table::Hash;
   using Found = typename Table::Found;
+  using Number = typename Table::Number;
 
   Table& table() noexcept {
     if constexpr (detail::SharesTable<P>) {
@@ -236,7 +237,7 @@ class HubCore {
     const Waiting due = std::move(waiting_.front());
     waiting_.pop_front();
     end_wait(due, now, reply, [&](const Asker&) {
-      granted_keys_.clear();
+      statuses_.clear();
       C::encode_text(MessageType::error_response, why, answer_);
     });
   }
@@ -253,7 +254,7 @@ class HubCore {
 
   /// Leaves the answer to `message` in `answer_`.
   void answer(const Asker& asker, ByteView message, Instant now) {
-    granted_keys_.clear();
+    statuses_.clear();
     MessageType type{};
     std::optional<Error> error = C::decode_type(message, type);
     if (!error && asker.name_space != default_namespace) {
@@ -327,48 +328,51 @@ class HubCore {
     return std::nullopt;
   }
 
-  /// Calls `action(key, hash)` for the keys of a query in turn.
+  /// Calls `action(i, hash, hint)` for the keys of a query in turn.
   template <class Action>
   void for_each_key(Action action) {
-    hashes_.clear();
-    for (const K& key : keys_) hashes_.push_back(table().hash(key));
-    detail::look_ahead(table(), hashes_, [&](std::size_t i) { action(keys_[i], hashes_[i]); });
+    hashes_.resize(keys_.size());
+    for (std::size_t i = 0; i < keys_.size(); ++i) hashes_[i] = table().hash(keys_[i]);
+    detail::look_ahead(table(), hashes_, [&](std::size_t i, Number hint) { action(i, hashes_[i], hint); });
   }
 
   /// Whether the key is stored, leased or neither; what was over is gone then.
-  Found look_up(const K& key, Hash hash, Instant now) {
+  Found look_up(const K& key, Hash hash, Number hint, Instant now) {
     catalogue_.drop_if_over(key, now.wall);
     if constexpr (!detail::SharesTable<P>) {
       if (catalogue_.find(key) != nullptr) return {Table::Kind::stored, Table::none};
     }
-    return table().find(key, hash);
+    return table().find(key, hash, hint);
   }
 
   void can_offload(const Asker& asker, Instant now) {
-    statuses_.clear();
+    // Until its turn has come a key is Leased: so nothing is taken back that was not granted.
+    statuses_.assign(keys_.size(), OffloadStatus::leased);
     bool is_full = false;
+    std::uint64_t granted = 0;
     std::uint64_t stored = 0;
-    for_each_key([&](const K& key, Hash hash) {
-      const Found found = look_up(key, hash, now);
+    for_each_key([&](std::size_t i, Hash hash, Number hint) {
+      const K& key = keys_[i];
+      const Found found = look_up(key, hash, hint, now);
       if (found.kind == Table::Kind::stored) {
-        statuses_.push_back(OffloadStatus::already_stored);
+        statuses_[i] = OffloadStatus::already_stored;
         ++stored;
-      } else if (is_full || catalogue_.is_held(key)) {
-        statuses_.push_back(OffloadStatus::leased);
-      } else {
-        const LeaseAnswer lease = leases_.acquire(found, key, hash, asker.holder, asker.request, now.lease);
-        is_full = lease == LeaseAnswer::full;
-        if (lease == LeaseAnswer::granted) granted_keys_.push_back(key);
-        statuses_.push_back(lease == LeaseAnswer::granted ? OffloadStatus::granted : OffloadStatus::leased);
+      } else if (!is_full && !catalogue_.is_held(key)) {
+        const LeaseAnswer answer = leases_.acquire(found, key, hash, asker.holder, asker.request, now.lease);
+        is_full = answer == LeaseAnswer::full;
+        if (answer == LeaseAnswer::granted) {
+          statuses_[i] = OffloadStatus::granted;
+          ++granted;
+        }
       }
     });
     if (is_full) {
       take_back(asker, now);
       return refuse(LimitExceeded{"max_leases", leases_.max_leases(), leases_.max_leases() + 1});
     }
-    granted_.add(granted_keys_.size());
+    granted_.add(granted);
     already_stored_.add(stored);
-    leased_.add(keys_.size() - granted_keys_.size() - stored);
+    leased_.add(keys_.size() - granted - stored);
     C::encode_statuses(statuses_, answer_);
   }
 
@@ -378,8 +382,9 @@ class HubCore {
     }
     C::begin_entries(MessageType::match_response, answer_);
     std::optional<Error> failure;
-    for_each_key([&](const K& key, Hash hash) {
-      const auto* stored = stored_under(key, hash);
+    for_each_key([&](std::size_t i, Hash hash, Number hint) {
+      const K& key = keys_[i];
+      const auto* stored = stored_under(key, hash, hint);
       if (stored == nullptr || failure) return;
       if (auto error = C::append_entry(key, stored->value, stored->metadata, answer_)) {
         failure = StorageError{"key " + key_hex(key) + ": " + to_string(*error)};
@@ -388,9 +393,9 @@ class HubCore {
     if (failure) refuse(*failure);
   }
 
-  const Stored<V, M>* stored_under(const K& key, [[maybe_unused]] Hash hash) {
+  const Stored<V, M>* stored_under(const K& key, [[maybe_unused]] Hash hash, [[maybe_unused]] Number hint) {
     if constexpr (detail::SharesTable<P>) {
-      const Found found = table().find(key, hash);
+      const Found found = table().find(key, hash, hint);
       return found.kind == Table::Kind::stored ? &table()[found.number].value : nullptr;
     } else {
       return catalogue_.find(key);
@@ -400,7 +405,7 @@ class HubCore {
   template <class Action>
   void count(MessageType type, Action action) {
     std::uint64_t n = 0;
-    for_each_key([&](const K& key, Hash hash) { n += action(key, hash) ? 1U : 0U; });
+    for_each_key([&](std::size_t i, Hash hash, Number) { n += action(keys_[i], hash) ? 1U : 0U; });
     C::encode_count(type, n, answer_);
   }
 
@@ -426,10 +431,11 @@ class HubCore {
   }
 
   void take_back(const Asker& asker, Instant now) {
-    for (const K& key : granted_keys_) {
-      leases_.withdraw(key, table().hash(key), asker.holder, asker.request, now.lease);
+    for (std::size_t i = 0; i < statuses_.size(); ++i) {
+      if (statuses_[i] != OffloadStatus::granted) continue;
+      leases_.withdraw(keys_[i], table().hash(keys_[i]), asker.holder, asker.request, now.lease);
     }
-    granted_keys_.clear();
+    statuses_.clear();
   }
 
   void apply(std::string_view sender, const std::optional<Envelope>& ours, ByteView message, Instant now) {
@@ -450,9 +456,9 @@ class HubCore {
     }
     std::size_t refused = 0;
     std::optional<Error> why;
-    hashes_.clear();
-    for (const EntryType& entry : entries_) hashes_.push_back(table().hash(entry.key));
-    detail::look_ahead(table(), hashes_, [&](std::size_t i) {
+    hashes_.resize(entries_.size());
+    for (std::size_t i = 0; i < entries_.size(); ++i) hashes_[i] = table().hash(entries_[i].key);
+    detail::look_ahead(table(), hashes_, [&](std::size_t i, Number) {
       if (auto refusal = store(entries_[i], hashes_[i], ours, now)) {
         ++refused;
         why = std::move(refusal);
@@ -468,10 +474,9 @@ class HubCore {
 
   std::optional<Error> store(EntryType& entry, Hash hash, const std::optional<Envelope>& ours, Instant now) {
     const K key = entry.key;
-    const Found found = table().find(key, hash);
-    const bool is_leased = found.kind == Table::Kind::leased;
     if (options_.insist_on_holder) {
-      const Holder* holder = is_leased ? leases_.holder(found.number, now.lease) : nullptr;
+      const Found found = table().find(key, hash);
+      const Holder* holder = found.kind == Table::Kind::leased ? leases_.holder(found.number, now.lease) : nullptr;
       if (holder == nullptr || !ours || *holder != Holder::client(ours->client)) return LeaseConflict{key_hex(key)};
     }
     try {
@@ -482,8 +487,17 @@ class HubCore {
     } catch (const std::exception& failure) {
       return StorageError{failure.what()};
     }
-    if (is_leased) leases_.convert(found.number, hash, now.lease);
+    if (const Number lease = lease_on_stored(key, hash); lease != Table::none) leases_.convert(lease, hash, now.lease);
     return std::nullopt;
+  }
+
+  /// The lease, if any, on a key that has just been stored.
+  Number lease_on_stored([[maybe_unused]] const K& key, [[maybe_unused]] Hash hash) {
+    if constexpr (detail::SharesTable<P>) {
+      return table().take_superseded();
+    } else {
+      return table().find(key, hash).number;
+    }
   }
 
   /// Bytes from outside must not flood the log: beyond a few reports a second only their number is told.
@@ -514,7 +528,6 @@ class HubCore {
   // Reused from message to message, so that a message costs no allocation once they have grown.
   std::vector<K> keys_;
   std::vector<Hash> hashes_;
-  std::vector<K> granted_keys_;
   std::vector<EntryType> entries_;
   std::vector<OffloadStatus> statuses_;
   std::string text_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -74,9 +75,19 @@ class LeaseManager {
   /// Collects at most `most` leases that are over, and answers how many; the first over go first.
   std::size_t expire(SteadyTime now, std::size_t most) {
     std::size_t count = 0;
-    while (count < most && !order_.empty() && now >= at(order_.front).deadline) {
-      drop(order_.front, table_.hash(table_.leases()[order_.front].key));
-      ++count;
+    while (count < most) {
+      // A few at a time, so that they wait for memory together.
+      std::array<Hash, 32> hashes;
+      std::size_t due = 0;
+      for (Number number = order_.front;
+           number != Table::Leases::none && due < std::min(hashes.size(), most - count) && now >= at(number).deadline;
+           number = table_.leases().next(number)) {
+        hashes[due] = table_.hash(table_.leases()[number].key);
+        table_.prefetch_index(hashes[due++]);
+      }
+      for (std::size_t i = 0; i < due; ++i) drop(order_.front, hashes[i]);
+      count += due;
+      if (due < hashes.size()) break;
     }
     expired_.add(count);
     return count;

@@ -51,17 +51,20 @@ class BlockTable {
 
   /// The two accesses of a look-up, to be started ahead: the second reads what the first has fetched.
   [[gnu::always_inline]] void prefetch_index(Hash hash) const noexcept { index_.prefetch(hash); }
-  [[gnu::always_inline]] void prefetch_record(Hash hash) const noexcept {
-    if (const Number candidate = index_.candidate(hash); candidate != none) records().prefetch(candidate);
+  /// Answers where the record probably is: a hint for `find`, good as long as `erasures` stays what it is.
+  [[gnu::always_inline]] Number prefetch_record(Hash hash) const noexcept {
+    const Number candidate = index_.candidate(hash);
+    if (candidate != none) records().prefetch(candidate);
+    return candidate;
   }
 
-  Found find(const K& key, Hash hash) const {
-    const Number number = index_.find(hash, [&](Number candidate) {
-      return (is_lease(candidate) ? leases_[candidate & ~lease_bit].key : entries_[candidate].key) == key;
-    });
-    if (number == none) return {};
-    if (is_lease(number)) return {Kind::leased, number & ~lease_bit};
-    return {Kind::stored, number};
+  /// How often a record was erased.
+  std::uint64_t erasures() const noexcept { return erasures_; }
+
+  Found find(const K& key, Hash hash, Number hint = none) const {
+    if (hint != none && key_of(hint) == key) return found(hint);
+    const Number number = index_.find(hash, [&](Number candidate) { return key_of(candidate) == key; });
+    return number == none ? Found{} : found(number);
   }
 
   Record& operator[](Number number) noexcept { return entries_[number]; }
@@ -85,24 +88,27 @@ class BlockTable {
 
   void give_back(Number number) noexcept { free_.push_back(number); }
 
-  /// Stores a key that is not stored under a reserved number. A lease on it is no longer found by its key; its record
-  /// stays until it is erased.
-  void store(Number number, K key, Hash hash, T value) {
-    const Found before = find(key, hash);
+  /// Stores a key under a reserved number; `before` is what `find` has just said, and not that it is stored. A lease on
+  /// it is no longer found by its key; its record stays until it is erased, and `take_superseded` says which it is.
+  void store(Number number, K key, Hash hash, T value, Found before) {
+    entries_[number] = {std::move(key), std::move(value)};
     if (before.kind == Kind::leased) {
-      entries_[number] = {std::move(key), std::move(value)};
       index_.replace(hash, before.number | lease_bit, number);
+      superseded_ = before.number;
     } else {
-      entries_[number] = {std::move(key), std::move(value)};
       index_.insert(hash, number, records());
     }
     ++size_;
   }
 
+  /// The lease on the key that was stored last, or `none`; once.
+  Number take_superseded() noexcept { return std::exchange(superseded_, none); }
+
   /// Forgets an entry and returns what was stored. Its number is still reserved.
   T erase(Number number, Hash hash) noexcept {
     index_.erase(hash, number);
     --size_;
+    ++erasures_;
     return std::exchange(entries_[number], Record{}).value;
   }
 
@@ -124,24 +130,26 @@ class BlockTable {
 
   /// Forgets a lease, also one whose key has been stored meanwhile.
   void erase_lease(typename Leases::List& order, Number number, Hash hash) noexcept {
-    const Number reference = number | lease_bit;
-    if (index_.find(hash, [&](Number candidate) { return candidate == reference; }) != none) {
-      index_.erase(hash, reference);
-    }
+    index_.erase(hash, number | lease_bit);
     leases_.erase(order, number);
+    ++erasures_;
   }
 
  private:
   static constexpr Number lease_bit = 0x8000'0000;
   static bool is_lease(Number number) noexcept { return (number & lease_bit) != 0; }
+  static Found found(Number number) noexcept {
+    return is_lease(number) ? Found{Kind::leased, number & ~lease_bit} : Found{Kind::stored, number};
+  }
+  const K& key_of(Number number) const noexcept {
+    return is_lease(number) ? leases_[number & ~lease_bit].key : entries_[number].key;
+  }
 
   /// What the index asks for when it grows.
   struct Records {
     const BlockTable& table;
 
-    std::uint64_t hash_at(Number number) const noexcept {
-      return table.hash_(is_lease(number) ? table.leases_[number & ~lease_bit].key : table.entries_[number].key);
-    }
+    std::uint64_t hash_at(Number number) const noexcept { return table.hash_(table.key_of(number)); }
     [[gnu::always_inline]] void prefetch(Number number) const noexcept {
       if (is_lease(number)) {
         prefetch_line(&table.leases_[number & ~lease_bit]);
@@ -158,6 +166,8 @@ class BlockTable {
   ChunkedArray<Number> free_;
   Leases leases_;
   std::size_t size_ = 0;
+  std::uint64_t erasures_ = 0;
+  Number superseded_ = none;
 };
 
 }  // namespace registry::detail

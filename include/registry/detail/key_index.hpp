@@ -102,16 +102,19 @@ class KeyIndex {
     ++size_;
   }
 
-  /// Takes a number out that was inserted with this hash.
-  void erase(Hash hash, Number number) noexcept {
+  /// Takes a number out that was inserted with this hash; false if it is not there.
+  bool erase(Hash hash, Number number) noexcept {
+    if (directory_.empty()) return false;
     Group* const groups = groups_of(hash);
     std::size_t at = home(hash);
-    for (; !groups[at].erase(tag(hash), number); at = next(at)) {
+    for (std::size_t visited = 1; !groups[at].erase(tag(hash), number); at = next(at), ++visited) {
+      if (groups[at].passed == 0 || visited == group_count_) return false;
     }
     // Nothing that stays goes past on behalf of this one any more.
     for (std::size_t passed = home(hash); passed != at; passed = next(passed)) groups[passed].unpass();
     --shard_of(hash).size;
     --size_;
+    return true;
   }
 
   /// Puts another number in the place of one that was inserted with this hash.

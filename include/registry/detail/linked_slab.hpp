@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <registry/detail/chunked_array.hpp>
+#include <registry/detail/prefetch.hpp>
 
 namespace registry::detail {
 
@@ -34,6 +35,7 @@ class LinkedSlab {
       nodes_.push_back({std::move(value), none, none});
     } else {
       free_ = nodes_[index].next;
+      if (free_ != none) prefetch_line(&nodes_[free_]);  // the node that comes next may lie anywhere
       nodes_[index].value = std::move(value);
     }
     link_back(list, index);

@@ -14,9 +14,9 @@ constexpr std::uint64_t key_of(std::uint64_t n) noexcept {
   return n ^ n >> 32U;
 }
 
-/// Where the numbers of keys of each sort begin: what is stored beforehand, what another client has a lease on, and
-/// what nobody has heard of yet.
-constexpr std::uint64_t first_stored = 0;
+/// Where the numbers of keys of each sort begin (not at 0, whose key is 0 and would be no parent on the wire): what is
+/// stored beforehand, what another client has a lease on, and what nobody has heard of yet.
+constexpr std::uint64_t first_stored = 1;
 constexpr std::uint64_t first_leased = std::uint64_t{1} << 40U;
 constexpr std::uint64_t first_new = std::uint64_t{1} << 41U;
 

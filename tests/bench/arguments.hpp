@@ -4,8 +4,11 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace bench {
 
@@ -25,6 +28,13 @@ class Arguments {
   std::uint64_t number(const std::string& name) const { return std::stoull(text(name)); }
   std::chrono::nanoseconds time(const std::string& name) const {
     return std::chrono::nanoseconds{static_cast<std::int64_t>(1e9 * std::stod(text(name)))};
+  }
+  /// A list of numbers, separated by commas.
+  std::vector<std::uint64_t> numbers(const std::string& name) const {
+    std::vector<std::uint64_t> numbers;
+    std::istringstream list(text(name));
+    for (std::string number; std::getline(list, number, ',');) numbers.push_back(std::stoull(number));
+    return numbers;
   }
   /// Whether a list of words, separated by commas, has this one, or is `all`.
   bool lists(const std::string& name, const std::string& word) const {

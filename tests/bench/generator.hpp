@@ -410,7 +410,11 @@ class Generator {
       const Range made{first_new_, next_new_ - first_new_};
       if (made.count == 0 || !load_.checked || !requests_.peer().decides()) return;
       const bool stores = requests_.operation() == Operation::store;
-      sweep(requests_.peer(), stores ? Operation::remove : Operation::release, made, number_);
+      const Tally tally = sweep(requests_.peer(), stores ? Operation::remove : Operation::release, made, number_);
+      if (tally.done != made.count) {
+        throw std::runtime_error(requests_.peer().name() + " lost " + std::to_string(made.count - tally.done) + " of " +
+                                 std::to_string(made.count) + " keys");
+      }
     }
 
     struct InFlight {

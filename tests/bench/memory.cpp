@@ -93,13 +93,14 @@ void run(const Arguments& arguments) {
   const std::string sizes = "1 to " + figure(static_cast<double>(most) / 1e6) + " M entries";
   report.begin_table("Memory, 8-byte keys and values: bytes per entry, and the peak as a multiple of the final size",
                      {"eviction", "at " + size, "most, at " + sizes, "peak, at most"});
+  std::ofstream recorded(arguments.text("report") + "/recorded-memory.txt");
   const auto show = [&](const std::string& name, const Growth& growth) {
     report.row({name, figure(growth.at(middle)), figure(growth.worst()), figure(growth.worst_peak())});
     std::ofstream plot = report.plot("memory " + name);
     for (std::size_t i = 0; i < growth.steps; ++i) {
       plot << (i + 1) * step << ' ' << growth.at((i + 1) * step) << '\n';
     }
-    std::printf("RECORD bytes-per-entry-%s %.2f\n", name.substr(0, name.find(' ')).c_str(), growth.at(most));
+    recorded << "bytes-per-entry-" << name.substr(0, name.find(' ')) << ' ' << growth.at(most) << '\n';
   };
   show("none", none);
   show("recency", recency);

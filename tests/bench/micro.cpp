@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <exception>
 #include <map>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -60,9 +59,7 @@ Figures measure(std::uint64_t entries, std::uint64_t runs, FloorProcess& floor) 
 
 void run(const Arguments& arguments) {
   Report report(arguments.text("report"));
-  std::vector<std::uint64_t> sizes;
-  std::istringstream list(arguments.text("sizes"));
-  for (std::string size; std::getline(list, size, ',');) sizes.push_back(std::stoull(size));
+  const std::vector<std::uint64_t> sizes = arguments.numbers("sizes");
   const std::uint64_t judged = arguments.number("judged");
 
   std::vector<Figures> all;

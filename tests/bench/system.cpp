@@ -25,7 +25,6 @@ namespace bench {
 
 namespace {
 
-const std::vector<std::size_t> windows{1, 4, 16, 64, 256};
 constexpr std::size_t many_clients = 4;
 constexpr std::size_t batch = 100;
 
@@ -56,7 +55,8 @@ class System {
         report_(arguments.text("report")),
         runs_(arguments.number("runs")),
         catalogue_{arguments.number("entries"), arguments.number("entries") / 10},
-        large_{arguments.number("large"), arguments.number("entries") / 10} {}
+        large_{arguments.number("large"), arguments.number("entries") / 10},
+        windows_(arguments.numbers("windows")) {}
 
   void run(const Arguments& arguments) {
     const auto wanted = [&](const char* row) { return arguments.lists("rows", row); };
@@ -76,7 +76,11 @@ class System {
       if (wanted("register")) registrations(hub, redis, memcached);
     }
     if (wanted("floors")) floors();
-    if (wanted("flood")) flood();
+    if (wanted("flood")) {
+      const Server hub = filled(servers_.hub(without_eviction()), catalogue_);
+      flood_of_registrations(hub);
+      flood_of_queries(hub);
+    }
     if (wanted("grid")) grid();
   }
 
@@ -123,14 +127,14 @@ class System {
   void find_best_windows(std::deque<Contestant>& contestants, const std::string& title) {
     report_.begin_table(title + ": keys/s by window, " + std::to_string(many_clients) + " clients (server busy)", [&] {
       std::vector<std::string> columns{"server"};
-      for (const std::size_t window : windows) columns.push_back(std::to_string(window));
+      for (const std::size_t window : windows_) columns.push_back(std::to_string(window));
       return columns;
     }());
     for (Contestant& contestant : contestants) {
       double best = 0;
       std::vector<std::string> cells{contestant.name};
       std::ofstream plot = report_.plot("window " + title + " " + contestant.name);
-      for (const std::size_t window : windows) {
+      for (const std::size_t window : windows_) {
         const Result result =
             generator_.run(contestant.server->process, Load{&contestant.requests, many_clients, window});
         cells.push_back(million(result.keys_per_second) + " (" + percent(result.busy) + ")");
@@ -302,8 +306,7 @@ class System {
   }
 
   /// Queries at half of what the hub can do, with and without one client that registers as fast as it can push.
-  void flood() {
-    const Server hub = filled(servers_.hub(without_eviction()), catalogue_);
+  void flood_of_registrations(const Server& hub) {
     const Requests queries(hub.peer(), Operation::claim, Mix::thirds, batch, catalogue_);
     const Requests entries(hub.peer(), Operation::store, Mix::fresh, batch, catalogue_);
     const Result most = generator_.run(hub.process, Load{&queries, many_clients, 64});
@@ -328,6 +331,67 @@ class System {
         "queries at half of their idle maximum beside a flood of registrations, all answered: p99 against that "
         "without the flood",
         at_most(5, " x"), Spread::of(ratios));
+  }
+
+  /// Registrations at half of what the hub can do, with and without one client that asks as fast as it can.
+  void flood_of_queries(const Server& hub) {
+    const Requests queries(hub.peer(), Operation::claim, Mix::thirds, batch, catalogue_);
+    const Requests entries(hub.peer(), Operation::store, Mix::fresh, batch, catalogue_);
+    const Result most = generator_.run(hub.process, Load{&entries, 1, 1});
+    const double half = most.keys_per_second / static_cast<double>(batch) / 2;
+    std::vector<double> ratios;
+    report_.begin_table("Registrations at half of the hub's idle maximum (" + million(half * batch) + " entries/s)",
+                        {"beside", "p50 us until seen", "p99 us", "queries answered, keys/s"});
+    const Load steady{&entries, 1, 1, half};
+    const auto lag_during = [&](const std::vector<Load>& loads, std::vector<Result>& results) {
+      const Shared<Histogram> lag;
+      const Shared<std::atomic<bool>> stop;
+      Process probe = Process::fork(client_core, [&] { return watch(hub.peer(), lag[0], stop[0]); });
+      results = generator_.run(hub.process, loads);
+      stop[0] = true;
+      if (probe.wait() != 0) throw std::runtime_error("the probe failed");
+      return lag[0];
+    };
+    for (std::size_t run = 0; run < runs_; ++run) {
+      std::vector<Result> quiet_results, flooded_results;
+      const Histogram quiet = lag_during({steady}, quiet_results);
+      const Histogram flooded = lag_during({steady, Load{&queries, 1, 256}}, flooded_results);
+      report_.row({"nothing", figure(quiet.quantile_us(0.5)), figure(quiet.quantile_us(0.99)), ""});
+      report_.row({"a flood of queries", figure(flooded.quantile_us(0.5)), figure(flooded.quantile_us(0.99)),
+                   million(flooded_results[1].keys_per_second)});
+      ratios.push_back(flooded.quantile_us(0.99) / quiet.quantile_us(0.99));
+    }
+    report_.judge(
+        "registrations at half of their idle maximum beside a flood of queries, all stored: p99 until seen "
+        "against that without the flood",
+        at_most(5, " x"), Spread::of(ratios));
+  }
+
+  /// Registers a batch now and then, and asks for its last key until it is found: how long that takes, which is longer
+  /// than the hub needs by what the question takes.
+  static int watch(const Peer& peer, Histogram& lag, const std::atomic<bool>& stop) {
+    Stream registrations(peer, Operation::store, batch);
+    Stream questions(peer, Operation::match, 1);
+    std::uint64_t next = first_probe + (static_cast<std::uint64_t>(getpid()) << 24U);
+    for (std::uint64_t number = 1; !stop; ++number) {
+      std::vector<std::uint64_t> keys(batch);
+      for (std::uint64_t& key : keys) key = key_of(next++);
+      Request registration;
+      peer.encode(Operation::store, keys, registration);
+      peer.stamp(registration.bytes, first_probe + static_cast<std::uint64_t>(getpid()), number);
+      Request question;
+      peer.encode(Operation::match, std::span(keys).last(1), question);
+      const auto start = Clock::now();
+      registrations.out() += registration.bytes;
+      while (registrations.unsent() > 0) registrations.advance();
+      for (const std::uint64_t before = questions.tally().found; questions.tally().found == before;) {
+        questions.out() += question.bytes;
+        while (questions.advance() == 0) questions.wait(std::nullopt);
+      }
+      lag.add(Clock::now() - start);
+      std::this_thread::sleep_for(std::chrono::milliseconds{2});
+    }
+    return 0;
   }
 
   /// The hub alone, in all the ways in which it is used, one thing varied at a time.
@@ -414,6 +478,7 @@ class System {
   std::size_t runs_;
   Catalogue catalogue_;
   Catalogue large_;
+  std::vector<std::uint64_t> windows_;
   std::vector<Filled> filled_;
   double last_rate_ = 0;
 };
@@ -432,7 +497,8 @@ int main(int argc, char** argv) try {
        {"seconds", "1"},
        {"entries", "10000000"},
        {"large", "50000000"},
-       {"rows", "all"}});
+       {"rows", "all"},
+       {"windows", "1,4,16,64,256"}});
   bench::pin_to(bench::client_core);
   bench::System(arguments).run(arguments);
   return 0;

@@ -35,6 +35,8 @@ class Hub : public Peer {
   std::string name() const override { return name_; }
   bool replies(Operation operation) const override { return operation != Operation::store; }
   bool decides() const override { return decides_; }
+  const std::string& query_address() const noexcept { return query_address_; }
+  const std::string& register_address() const noexcept { return register_address_; }
 
   Socket connect(Operation operation) const override {
     const bool is_push = operation == Operation::store;

@@ -33,7 +33,7 @@ while (($#)); do
     --short | --record)
       short=yes
       [[ $1 == --short ]] || { record=yes rows=memory,steady; }
-      runs=1 seconds=0.2 entries=200000 large=1000000 turns=8 windows=16,64
+      runs=1 seconds=0.2 entries=200000 large=3000000 turns=8 windows=16,64
       sizes=10000,1000000 judged=1000000 most=2000000 leases=100000
       shift
       continue

@@ -16,6 +16,7 @@
 #include <registry/core/hub_core.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/options.hpp>
+#include <registry/core/peer_name.hpp>
 #include <registry/eviction.hpp>
 #include <registry/stats.hpp>
 #include <registry/transport/transport.hpp>
@@ -129,7 +130,7 @@ class RegistryHub {
       idle = false;
       core.query(sender, envelope, message, now, send);
     }
-    void registration(std::string_view sender, std::optional<ByteView> envelope, ByteView message) {
+    void registration(const PeerName& sender, std::optional<ByteView> envelope, ByteView message) {
       idle = false;
       core.registration(sender, envelope, message, now, send);
     }

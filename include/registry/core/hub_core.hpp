@@ -20,6 +20,7 @@
 #include <registry/core/instant.hpp>
 #include <registry/core/lease_manager.hpp>
 #include <registry/core/options.hpp>
+#include <registry/core/peer_name.hpp>
 #include <registry/core/sequence_tracker.hpp>
 #include <registry/detail/counter.hpp>
 #include <registry/detail/lease.hpp>
@@ -77,7 +78,7 @@ class HubCore {
 
   /// A registration: `envelope` is its second frame where it has one, `sender` what the transport knows of who sent it.
   template <class Reply>
-  void registration(std::string_view sender, std::optional<ByteView> envelope, ByteView message, Instant now,
+  void registration(const PeerName& sender, std::optional<ByteView> envelope, ByteView message, Instant now,
                     Reply&& reply) {
     registrations_.add();
     std::optional<Envelope> ours;
@@ -438,7 +439,7 @@ class HubCore {
     statuses_.clear();
   }
 
-  void apply(std::string_view sender, const std::optional<Envelope>& ours, ByteView message, Instant now) {
+  void apply(const PeerName& sender, const std::optional<Envelope>& ours, ByteView message, Instant now) {
     MessageType type{};
     std::optional<Error> error = C::decode_type(message, type);
     if (!error && type != MessageType::register_entries) error = InvalidMessageType{static_cast<unsigned>(type)};

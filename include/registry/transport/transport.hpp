@@ -13,19 +13,20 @@
 #include <registry/core/client_core.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/options.hpp>
+#include <registry/core/peer_name.hpp>
 #include <registry/error.hpp>
 
 namespace registry {
 
 /// What a hub transport hands messages to.
 ///   query         from a routing id; the envelope frames in front of the message, to be sent back with the answer
-///   registration  from whom the transport can name; its second frame where it has one
+///   registration  from a peer, whom the transport is asked for only if it must be named; its second frame if it has one
 ///   malformed     something that is no message at all
 template <class H>
 concept HubHandler = requires(H& handler, ByteView sender, Frames envelope, ByteView message, std::string_view name,
-                              std::optional<ByteView> second, std::string_view why) {
+                              const PeerName& peer, std::optional<ByteView> second, std::string_view why) {
   handler.query(sender, envelope, message);
-  handler.registration(name, second, message);
+  handler.registration(peer, second, message);
   handler.malformed(name, why);
 };
 
@@ -33,7 +34,7 @@ namespace detail {
 
 struct HubHandlerArchetype {
   void query(ByteView, Frames, ByteView) {}
-  void registration(std::string_view, std::optional<ByteView>, ByteView) {}
+  void registration(const PeerName&, std::optional<ByteView>, ByteView) {}
   void malformed(std::string_view, std::string_view) {}
 };
 

@@ -17,6 +17,7 @@
 
 #include <registry/bytes.hpp>
 #include <registry/core/instant.hpp>
+#include <registry/core/peer_name.hpp>
 #include <registry/error.hpp>
 #include <registry/transport/transport.hpp>
 #include <registry/transport/zmq_config.hpp>
@@ -186,7 +187,8 @@ class ZmqHubTransport {
     const auto received =
         detail::zmq_attempt("receive a registration", [&] { return state_->registrations.receive(); });
     if (received == detail::Inbox::Received::nothing) return false;
-    const std::string_view sender = inbox.property("Peer-Address").value_or("an unknown address");
+    const auto address = [&] { return inbox.property("Peer-Address").value_or("an unknown address"); };
+    const PeerName sender{address};
     if (received == detail::Inbox::Received::message) {
       const Frames frames = inbox.frames();
       handler.registration(sender, frames.size() == 2 ? std::optional{frames.back()} : std::nullopt, frames.front());

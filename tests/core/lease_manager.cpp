@@ -36,7 +36,7 @@ class Leases {
   /// As a registration does: the entry comes first.
   void convert(Key key, SteadyTime now) {
     const auto lease = find(key).number;
-    table_.store(table_.reserve(), key, table_.hash(key), {});
+    table_.store(key, table_.hash(key), {});
     leases_.convert(lease, table_.hash(key), now);
   }
   const Holder* holder(Key key, SteadyTime now) const {

@@ -30,33 +30,23 @@ Table table_of(std::uint64_t seed) { return Table{KeyHash<Key>{seed}}; }
 
 template <class T>
 Number store(BlockTable<Key, T, std::uint64_t>& table, Key key, T value) {
-  const Number number = table.reserve();
-  try {
-    table.store(number, key, table.hash(key), std::move(value));
-  } catch (...) {
-    table.give_back(number);
-    throw;
-  }
-  return number;
+  return table.store(key, table.hash(key), std::move(value));
 }
 
 template <class T>
 T erase(BlockTable<Key, T, std::uint64_t>& table, Key key) {
-  const Number number = table.find(key, table.hash(key)).number;
-  T value = table.erase(number, table.hash(key));
-  table.give_back(number);
-  return value;
+  return table.erase(table.find(key, table.hash(key)).number, table.hash(key));
 }
 
-template <class T>
-Kind kind(const BlockTable<Key, T, std::uint64_t>& table, Key key) {
-  return static_cast<Kind>(table.find(key, table.hash(key)).kind);
-}
+Kind kind(const Table& table, Key key) { return table.find(key, table.hash(key)).kind; }
+Number number_of(const Table& table, Key key) { return table.number_of(key, table.hash(key)); }
 
 /// A table beside maps that say what must be in it.
 class Run {
  public:
-  Run(std::uint64_t seed, Key keys) : random_(seed), keys_(keys), table_(table_of(seed)) {}
+  Run(Key keys, bool keeps_names) : random_(keys), keys_(keys), keeps_names_(keeps_names), table_(table_of(keys)) {
+    if (keeps_names) table_.keep_names();
+  }
 
   void step(bool grows) {
     const Key key = random_() % keys_;
@@ -71,7 +61,13 @@ class Run {
           table_[table_.find(key, hash(key)).number].value = stored[key].value = random_();
         } else if (grows || random_() % 8 == 0) {
           const std::uint64_t value = random_();
-          stored[key] = {store(table_, key, value), value};
+          const Number number = store(table_, key, value);
+          if (named.contains(key)) {
+            agree(number == named[key]);
+            named.erase(key);
+            ++came_back;
+          }
+          stored[key] = {number, value};
           // As a registration does, but not always at once.
           if (is_leased && random_() % 2 == 0) erase_lease(key);
           taken_over += is_leased ? 1U : 0U;
@@ -86,11 +82,20 @@ class Run {
       case 4:
         if (is_leased) erase_lease(key);
         break;
+      case 5:
+        if (named.contains(key)) {
+          table_.erase_name(named[key]);
+          named.erase(key);
+        } else if (!is_stored && random_() % 2 == 0) {
+          named[key] = table_.add_name(key, hash(key));
+        }
+        break;
       default:
         if (is_stored && (!grows || random_() % 4 == 0)) {
           // What waits for a lease that was taken over would be found no more: a hub ends it first.
           if (is_leased) erase_lease(key);
           agree(erase(table_, key) == stored[key].value);
+          if (keeps_names_) named[key] = stored[key].number;
           stored.erase(key);
         }
     }
@@ -109,7 +114,9 @@ class Run {
     std::uint64_t value;
   };
   std::unordered_map<Key, Known> stored, leased;
+  std::unordered_map<Key, Number> named;
   std::size_t taken_over = 0;
+  std::size_t came_back = 0;
   bool same = true;
 
  private:
@@ -126,6 +133,12 @@ class Run {
     } else {
       agree(found.kind == Kind::absent);
     }
+    const Number number = number_of(table_, key);
+    if (const auto name = named.find(key); name != named.end()) {
+      agree(number == name->second && table_[number].key == key && table_[number].value == 0);
+    } else {
+      agree(stored.contains(key) ? number == stored[key].number : number == Table::none);
+    }
     if (const auto lease = leased.find(key); lease != leased.end()) {
       const auto& record = table_.leases()[lease->second.number];
       agree(record.key == key && record.lease == lease->second.value);
@@ -139,23 +152,27 @@ class Run {
 
   std::mt19937_64 random_;
   Key keys_;
+  bool keeps_names_;
   Table table_;
   Table::Leases::List order_;
 };
 
 }  // namespace
 
-TEST_CASE("a table holds what maps of stored and leased keys would") {
+TEST_CASE("a table holds what maps of stored, leased and named keys would") {
+  const bool keeps_names = GENERATE(false, true);
   for (const Key keys : {Key{30}, Key{3'000}, Key{60'000}}) {
-    CAPTURE(keys);
-    Run run{keys, keys};
+    CAPTURE(keys, keeps_names);
+    Run run{keys, keeps_names};
     for (int step = 0; step < 400'000; ++step) run.step(step / 100'000 % 2 == 0);
     CHECK(run.same);
     run.check_all();
     CHECK(run.same);
     CHECK(run.taken_over > 1'000);
+    CHECK(run.came_back > 1'000);
     CHECK_FALSE(run.stored.empty());
     CHECK_FALSE(run.leased.empty());
+    CHECK_FALSE(run.named.empty());
   }
 }
 
@@ -180,6 +197,31 @@ TEST_CASE("a key is absent, leased, stored, and absent again") {
   CHECK(erase(table, 7) == 700);
   CHECK(kind(table, 7) == Kind::absent);
   CHECK(table.size() == 0);
+}
+
+TEST_CASE("a name is not stored, and what is stored under it has its number") {
+  Table table = table_of(1);
+  table.keep_names();
+  Table::Leases::List order;
+  const Number number = table.add_name(7, table.hash(7));
+  CHECK(number_of(table, 7) == number);
+  CHECK(kind(table, 7) == Kind::absent);
+  CHECK(table.size() == 0);
+  const Number lease = table.add_lease(order, 7, table.hash(7), 70);
+  CHECK(kind(table, 7) == Kind::leased);
+  CHECK(number_of(table, 7) == number);
+  CHECK(store<std::uint64_t>(table, 7, 700) == number);
+  CHECK(kind(table, 7) == Kind::stored);
+  CHECK(table.size() == 1);
+  table.erase_lease(order, lease, table.hash(7));
+  CHECK(erase(table, 7) == 700);
+  CHECK(number_of(table, 7) == number);
+  CHECK(kind(table, 7) == Kind::absent);
+  CHECK(table.size() == 0);
+  table.erase_name(number);
+  CHECK(number_of(table, 7) == Table::none);
+  CHECK(store<std::uint64_t>(table, 8, 800) == number);
+  CHECK(table.numbers() == 1);
 }
 
 TEST_CASE("leases stand in the order in which they were added") {
@@ -226,7 +268,7 @@ TEST_CASE("an erased value is let go at once, not when its number is used again"
 }
 
 TEST_CASE("a table for which there is no more memory is as it was") {
-  // Every third key is leased and then stored; the others are stored at once.
+  // Every fifth key is named, every third leased before it is stored.
   constexpr Key count = 40'000;
   Table table = table_of(5);
   Table::Leases::List order;
@@ -244,6 +286,17 @@ TEST_CASE("a table for which there is no more memory is as it was") {
   };
   for (Key key = 0; key < count; ++key) {
     Kind before = Kind::absent;
+    if (key % 5 == 0) {
+      const auto name = [&] { table.add_name(key, table.hash(key)); };
+      for (std::size_t left = 0; fails_with_allocations(left, name); ++left) {
+        none_changed(key, before);
+        REQUIRE(number_of(table, key) == Table::none);
+      }
+      // All that storing a named key needs it has.
+      if (key % 3 != 0) REQUIRE_FALSE(fails_with_allocations(0, [&] { store(table, key, key); }));
+      stored += key % 3 != 0 ? 1U : 0U;
+      if (key % 3 != 0) continue;
+    }
     if (key % 3 == 0) {
       const auto lease = [&] { table.add_lease(order, key, table.hash(key), key); };
       for (std::size_t left = 0; fails_with_allocations(left, lease); ++left) none_changed(key, before);

@@ -18,6 +18,9 @@ namespace registry::detail {
 /// that one look-up says "stored", "leased" or neither. Records have numbers, which stay theirs until they are erased,
 /// and never move but while the table is smaller than a chunk.
 ///
+/// A key can also be just a name: it has its number, but nothing is stored under it, and `find` does not see it. So
+/// others can keep what they know of a key by its number, before it is stored and beyond.
+///
 /// Hashes come from `hash` and are passed in, so that whoever looks a batch up computes each once and prefetches.
 /// What throws (std::bad_alloc, std::length_error, what a copy of K or T throws) has changed nothing. One thread.
 template <Key K, class T, class L>
@@ -57,11 +60,19 @@ class BlockTable {
 
   Found find(const K& key, Hash hash) const {
     const Number number = index_.find(hash, [&](Number candidate) {
-      return (is_lease(candidate) ? leases_[candidate & ~lease_bit].key : entries_[candidate].key) == key;
+      if (candidate < name_bit) return entries_[candidate].key == key;
+      return is_lease(candidate) && leases_[candidate & ~lease_bit].key == key;
     });
     if (number == none) return {};
     if (is_lease(number)) return {Kind::leased, number & ~lease_bit};
     return {Kind::stored, number};
+  }
+
+  /// The number of a key that is stored or a name, or `none`.
+  Number number_of(const K& key, Hash hash) const {
+    const Number number = index_.find(
+        hash, [&](Number candidate) { return !is_lease(candidate) && entries_[candidate & ~name_bit].key == key; });
+    return number == none ? none : number & ~name_bit;
   }
 
   Record& operator[](Number number) noexcept { return entries_[number]; }
@@ -70,40 +81,69 @@ class BlockTable {
   /// Entries that are stored.
   std::size_t size() const noexcept { return size_; }
 
-  /// A number that is not in use, and is not given again before `give_back`; `store` may use it.
-  Number reserve() {
-    if (!free_.empty()) {
-      const Number number = free_.back();
-      free_.pop_back();
+  /// All numbers that there have been are less.
+  std::size_t numbers() const noexcept { return entries_.size(); }
+
+  /// Stores a key that is not stored; a name keeps its number. A lease on it is no longer found by its key; its record
+  /// stays until it is erased.
+  Number store(K key, Hash hash, T value) {
+    Number lease = none;
+    Number name = none;
+    index_.find(hash, [&](Number candidate) {
+      if (is_lease(candidate)) {
+        if (leases_[candidate & ~lease_bit].key == key) lease = candidate;
+      } else if (entries_[candidate & ~name_bit].key == key) {
+        name = candidate;
+      }
+      return false;
+    });
+    if (name == none) {
+      const Number number = take_number();
+      entries_[number] = {std::move(key), std::move(value)};
+      if (lease != none) {
+        index_.replace(hash, lease, number);
+      } else {
+        index_number(hash, number, number);
+      }
+      ++size_;
       return number;
     }
-    if (entries_.size() >= lease_bit - 1) throw std::length_error("a table of more than 2^31 - 1 entries");
-    free_.reserve(entries_.size() + 1);  // so that giving back cannot fail
-    entries_.push_back({});
-    return static_cast<Number>(entries_.size() - 1);
-  }
-
-  void give_back(Number number) noexcept { free_.push_back(number); }
-
-  /// Stores a key that is not stored under a reserved number. A lease on it is no longer found by its key; its record
-  /// stays until it is erased.
-  void store(Number number, K key, Hash hash, T value) {
-    const Found before = find(key, hash);
-    if (before.kind == Kind::leased) {
-      entries_[number] = {std::move(key), std::move(value)};
-      index_.replace(hash, before.number | lease_bit, number);
-    } else {
-      entries_[number] = {std::move(key), std::move(value)};
-      index_.insert(hash, number, records());
-    }
+    const Number number = name & ~name_bit;
+    entries_[number].value = std::move(value);
+    index_.replace(hash, name, number);
+    if (lease != none) index_.erase(hash, lease);
     ++size_;
+    return number;
   }
 
-  /// Forgets an entry and returns what was stored. Its number is still reserved.
+  /// Forgets an entry and returns what was stored.
   T erase(Number number, Hash hash) noexcept {
-    index_.erase(hash, number);
     --size_;
-    return std::exchange(entries_[number], Record{}).value;
+    T value = std::exchange(entries_[number].value, T{});
+    if (keeps_names_) {
+      index_.replace(hash, number, number | name_bit);
+    } else {
+      index_.erase(hash, number);
+      free_number(number);
+    }
+    return value;
+  }
+
+  /// From now on, what is erased stays a name until it is erased as such.
+  void keep_names() noexcept { keeps_names_ = true; }
+
+  /// Gives a number to a key that has none.
+  Number add_name(const K& key, Hash hash) {
+    K name = key;
+    const Number number = take_number();
+    entries_[number].key = std::move(name);
+    index_number(hash, number | name_bit, number);
+    return number;
+  }
+
+  void erase_name(Number number) noexcept {
+    index_.erase(hash(entries_[number].key), number | name_bit);
+    free_number(number);
   }
 
   Leases& leases() noexcept { return leases_; }
@@ -132,21 +172,50 @@ class BlockTable {
   }
 
  private:
+  /// What a number in the index refers to: a lease, a name or, with neither bit, an entry.
   static constexpr Number lease_bit = 0x8000'0000;
+  static constexpr Number name_bit = 0x4000'0000;
   static bool is_lease(Number number) noexcept { return (number & lease_bit) != 0; }
+
+  Number take_number() {
+    if (!free_.empty()) {
+      const Number number = free_.back();
+      free_.pop_back();
+      return number;
+    }
+    if (entries_.size() >= name_bit) throw std::length_error("a table of more than 2^30 entries");
+    free_.reserve(entries_.size() + 1);  // so that giving one back cannot fail
+    entries_.push_back({});
+    return static_cast<Number>(entries_.size() - 1);
+  }
+
+  void free_number(Number number) noexcept {
+    entries_[number] = Record{};
+    free_.push_back(number);
+  }
+
+  void index_number(Hash hash, Number reference, Number number) {
+    try {
+      index_.insert(hash, reference, records());
+    } catch (...) {
+      free_number(number);
+      throw;
+    }
+  }
 
   /// What the index asks for when it grows.
   struct Records {
     const BlockTable& table;
 
     std::uint64_t hash_at(Number number) const noexcept {
-      return table.hash_(is_lease(number) ? table.leases_[number & ~lease_bit].key : table.entries_[number].key);
+      return table.hash_(
+          is_lease(number) ? table.leases_[number & ~lease_bit].key : table.entries_[number & ~name_bit].key);
     }
     [[gnu::always_inline]] void prefetch(Number number) const noexcept {
       if (is_lease(number)) {
         prefetch_line(&table.leases_[number & ~lease_bit]);
       } else {
-        prefetch_line(&table.entries_[number]);
+        prefetch_line(&table.entries_[number & ~name_bit]);
       }
     }
   };
@@ -158,6 +227,7 @@ class BlockTable {
   ChunkedArray<Number> free_;
   Leases leases_;
   std::size_t size_ = 0;
+  bool keeps_names_ = false;
 };
 
 }  // namespace registry::detail

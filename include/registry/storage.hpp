@@ -66,13 +66,7 @@ class HashMapStorage {
     Stored<V, M> stored{std::move(entry.value), std::move(entry.metadata)};
     const auto found = table_.find(entry.key, hash);
     if (found.kind == Table::Kind::stored) return std::exchange(table_[found.number].value, std::move(stored));
-    const auto number = table_.reserve();
-    try {
-      table_.store(number, std::move(entry.key), hash, std::move(stored), found);
-    } catch (...) {
-      table_.give_back(number);
-      throw;
-    }
+    table_.store(std::move(entry.key), hash, std::move(stored), found);
     return std::nullopt;
   }
 
@@ -80,9 +74,7 @@ class HashMapStorage {
     const auto hash = table_.hash(key);
     const auto found = table_.find(key, hash);
     if (found.kind != Table::Kind::stored) return std::nullopt;
-    std::optional<Stored<V, M>> stored{table_.erase(found.number, hash)};
-    table_.give_back(found.number);
-    return stored;
+    return table_.erase(found.number, hash);
   }
 
   std::size_t size() const noexcept { return table_.size(); }

@@ -35,7 +35,7 @@ class Leases {
   }
   /// As a registration does: the entry comes first.
   void convert(Key key, SteadyTime now) {
-    table_.store(table_.reserve(), key, table_.hash(key), {}, find(key));
+    table_.store(key, table_.hash(key), {}, find(key));
     leases_.convert(table_.take_superseded(), table_.hash(key), now);
   }
   const Holder* holder(Key key, SteadyTime now) const {

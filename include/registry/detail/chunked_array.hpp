@@ -50,6 +50,16 @@ class ChunkedArray {
   /// Elements in a chunk: of 2 to 4 MiB, or of one element that is larger.
   static constexpr std::size_t chunk_size = std::bit_ceil((HugePageAllocator<T>::page + sizeof(T) - 1) / sizeof(T));
 
+  ChunkedArray() = default;
+  ChunkedArray(ChunkedArray&& other) noexcept
+      : chunks_(std::exchange(other.chunks_, {})), size_(std::exchange(other.size_, 0)) {}
+  ChunkedArray& operator=(ChunkedArray&& other) noexcept {
+    chunks_ = std::exchange(other.chunks_, {});
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
+  ~ChunkedArray() = default;
+
   T& operator[](std::size_t i) noexcept { return chunks_[i / chunk_size][i % chunk_size]; }
   const T& operator[](std::size_t i) const noexcept { return chunks_[i / chunk_size][i % chunk_size]; }
 
@@ -73,6 +83,7 @@ class ChunkedArray {
   /// Sees to it that a `push_back` up to this size cannot fail for want of memory.
   void reserve(std::size_t size) {
     while (size > chunks_.size() * chunk_size) add_chunk();
+    if (size == 0) return;
     if (Chunk& first = chunks_.front(); size > first.capacity() && first.capacity() < chunk_size) {
       first.reserve(std::min(std::bit_ceil(size), chunk_size));
     }

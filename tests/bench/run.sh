@@ -142,9 +142,9 @@ fi
 # What does not depend on the machine: `name value` lines.
 figures=$report/figures.txt
 if wanted steady; then
-  "$build_dir/tests/bench/bench_steady" >"$figures"
+  run steady >"$figures"
   valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file="$work/callgrind" \
-    "$build_dir/tests/bench/bench_steady" instructions >"$work/keys" 2>"$work/valgrind.log" ||
+    "$build_dir/tests/bench/bench_steady" --count instructions >"$work/keys" 2>"$work/valgrind.log" ||
     { cat "$work/valgrind.log" >&2 && exit 1; }
   # A dump names what it counted; the program said how many keys that was.
   awk 'FILENAME == ARGV[1] { keys[$1] = $2; next }

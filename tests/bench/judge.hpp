@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,9 @@ class Judge {
  public:
   /// How many times as good `ours` was as `theirs` in one run.
   double ratio(const Result& ours, const Result& theirs) {
+    if (ours.keys_per_second == 0 || theirs.keys_per_second == 0) {
+      throw std::runtime_error("a server answered nothing while it was measured: is something else on its core?");
+    }
     ++runs_;
     if (ours.busy < busy_enough || theirs.busy < busy_enough) {
       ++by_cpu_;

@@ -66,13 +66,15 @@ class Report {
   void judge(const std::string& name, const Target& target, const Spread& ours) {
     const bool is_least = target.sense == Target::Sense::at_least;
     const bool met = is_least ? ours.median >= target.value : ours.median <= target.value;
-    const double apart = std::fabs(ours.median - target.value) / target.value * 100;
+    const double apart = std::fabs(ours.median - target.value);
+    const std::string missed =
+        target.value == 0 ? figure(apart) + target.unit : figure(apart / target.value * 100) + " %";
     const std::string line =
         "| " + name + " | " + (is_least ? "at least " : "at most ") + figure(target.value) + target.unit + " | " +
         figure(ours.median) + target.unit + " (" + figure(ours.least) + " .. " + figure(ours.most) + ") | " +
-        (met ? "met" : "missed by " + figure(apart) + " %") + " |";
+        (met ? "met" : "missed by " + missed) + " |";
     targets_ << line << std::endl;
-    std::cout << "TARGET " << line << std::endl;
+    std::cerr << "TARGET " << line << std::endl;
   }
 
   /// A file of points for gnuplot.

@@ -5,7 +5,8 @@
 # servers run on the first, what asks them on the second.
 #   --runs N          how often what is compared is measured, in turn (5)
 #   --seconds S       how long each time (1)
-#   --rows LIST       only these, of: claim match register floors flood grid client micro memory turns steady
+#   --rows LIST       only these, of: claim claim-new equal-windows match register floors flood grid client micro
+#                     memory turns steady
 #   --entries N       size of the catalogue (10000000)
 #   --large N         size of the large one (50000000)
 #   --turns S         how long each run takes in which the hub's turns are measured (60)
@@ -126,9 +127,10 @@ PLOT
 
 machine | tee "$report/machine.md"
 
-if wanted claim match register floors flood grid; then
+if wanted claim claim-new equal-windows match register floors flood grid; then
   # A grid is for reading, and takes longest.
-  [[ -z $short || $rows != all ]] || rows=claim,match,register,floors,flood,client,micro,memory,turns,steady
+  [[ -z $short || $rows != all ]] || \
+    rows=claim,claim-new,equal-windows,match,register,floors,flood,client,micro,memory,turns,steady
   run system --programs "$build_dir" --work "$work" --runs "$runs" --seconds "$seconds" --rows "$rows" \
     --entries "$entries" --large "$large" --windows "$windows"
 fi
@@ -140,9 +142,9 @@ fi
 # What does not depend on the machine: `name value` lines.
 figures=$report/figures.txt
 if wanted steady; then
-  "$build_dir/tests/bench/bench_steady" >"$figures"
+  run steady >"$figures"
   valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file="$work/callgrind" \
-    "$build_dir/tests/bench/bench_steady" instructions >"$work/keys" 2>"$work/valgrind.log" ||
+    "$build_dir/tests/bench/bench_steady" --count instructions >"$work/keys" 2>"$work/valgrind.log" ||
     { cat "$work/valgrind.log" >&2 && exit 1; }
   # A dump names what it counted; the program said how many keys that was.
   awk 'FILENAME == ARGV[1] { keys[$1] = $2; next }
@@ -156,6 +158,8 @@ by_window='set logscale xy 2; set logscale y 10'
 for what in claim--thirds claim--all-new match--all-stored; do
   plot "window-$what" "${what//-/ }" 'window' 'keys/s' "$by_window" "$report/window-$what-"*.dat
 done
+plot micro 'parts of a hub, batches of 100 keys' 'entries' 'ns per key' 'set logscale xy 10' "$report"/micro-*.dat
+plot memory 'memory, 8-byte keys and values' 'entries' 'bytes per entry' 'set yrange [0:]' "$report"/memory-*.dat
 plot batch 'claim, thirds, window 64' 'keys per message' 'keys/s' 'set logscale xy 10' "$report"/batch-*.dat
 
 {

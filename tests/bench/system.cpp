@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Servers as whole processes, asked over sockets: the hub beside Redis, memcached and a bare echo. See run.sh.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -60,15 +61,16 @@ class System {
 
   void run(const Arguments& arguments) {
     const auto wanted = [&](const char* row) { return arguments.lists("rows", row); };
-    if (wanted("claim") || wanted("match") || wanted("register")) {
+    const std::array with_peers{"claim", "claim-new", "equal-windows", "match", "register"};
+    if (std::any_of(with_peers.begin(), with_peers.end(), wanted)) {
       const Server hub = filled(servers_.hub(without_eviction()), catalogue_);
       const Server redis = filled(servers_.redis(), catalogue_);
       const Server memcached = filled(servers_.memcached(), catalogue_);
       const Server echo = servers_.echo();
       memory_of_servers();
-      if (wanted("claim")) {
-        claims(hub, redis, memcached, echo, Mix::thirds, 40, 40);
-        claims(hub, redis, memcached, echo, Mix::fresh, 30, 20);
+      if (wanted("claim")) claims(hub, redis, memcached, echo, Mix::thirds, 40, 40);
+      if (wanted("claim-new")) claims(hub, redis, memcached, echo, Mix::fresh, 30, 20);
+      if (wanted("equal-windows")) {
         equal_windows(hub, redis, 1);
         equal_windows(hub, redis, many_clients);
       }
@@ -202,7 +204,7 @@ class System {
     std::deque<Contestant> all;
     all.push_back({"hub", &hub, requests(hub.peer())});
     all.push_back({"Redis, SET NX", &redis, requests(redis.peer(0))});
-    all.push_back({"Redis, Lua", &redis, requests(prepared(redis.peer(1), Operation::claim))});
+    all.push_back({"Redis, Lua", &redis, requests(redis.peer(1))});
     all.push_back({"memcached", &memcached, requests(memcached.peer())});
     all.push_back({"libzmq echo", &echo, requests(echo.peer())});
     const std::string title = std::string("claim, ") + name_of(mix);
@@ -222,7 +224,7 @@ class System {
     };
     add("hub", hub, hub.peer());
     add("Redis, SET NX", redis, redis.peer(0));
-    add("Redis, Lua", redis, prepared(redis.peer(1), Operation::claim));
+    add("Redis, Lua", redis, redis.peer(1));
     alternate(all);
     const std::string title =
         "claim, thirds, " + std::to_string(clients) + (clients == 1 ? " client" : " clients") + ", window 16";
@@ -458,12 +460,6 @@ class System {
 
   static std::string entries_text(Catalogue catalogue) {
     return million(static_cast<double>(catalogue.entries)) + " entries";
-  }
-
-  /// A peer's script is loaded when it first connects.
-  static const Peer& prepared(const Peer& peer, Operation operation) {
-    peer.connect(operation);
-    return peer;
   }
 
   struct Filled {

@@ -165,7 +165,7 @@ TEST_CASE("a table holds what maps of stored, leased and named keys would") {
   for (const Key keys : {Key{30}, Key{3'000}, Key{60'000}}) {
     CAPTURE(keys, keeps_names);
     Run run{keys, keeps_names};
-    for (int step = 0; step < 400'000; ++step) run.step(step / 100'000 % 2 == 0);
+    for (int step = 0; step < 200'000; ++step) run.step(step / 50'000 % 2 == 0);
     CHECK(run.same);
     run.check_all();
     CHECK(run.same);

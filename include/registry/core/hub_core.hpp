@@ -337,9 +337,15 @@ class HubCore {
     detail::look_ahead(table(), hashes_, [&](std::size_t i, Number hint) { action(i, hashes_[i], hint); });
   }
 
-  /// Whether the key is stored, leased or neither; what was over is gone then.
-  Found look_up(const K& key, Hash hash, Number hint, Instant now) {
-    catalogue_.drop_if_over(key, now.wall);
+  /// Before `for_each_key`, not within: what goes makes hints void.
+  void drop_what_is_over(Instant now) {
+    if constexpr (ExpiringMetadata<M>) {
+      for (const K& key : keys_) catalogue_.drop_if_over(key, now.wall);
+    }
+  }
+
+  /// Whether the key is stored, leased or neither.
+  Found look_up(const K& key, Hash hash, Number hint) {
     if constexpr (!detail::SharesTable<P>) {
       if (catalogue_.find(key) != nullptr) return {Table::Kind::stored, Table::none};
     }
@@ -347,6 +353,7 @@ class HubCore {
   }
 
   void can_offload(const Asker& asker, Instant now) {
+    drop_what_is_over(now);
     // Until its turn has come a key is Leased: so nothing is taken back that was not granted.
     statuses_.assign(keys_.size(), OffloadStatus::leased);
     bool is_full = false;
@@ -354,7 +361,7 @@ class HubCore {
     std::uint64_t stored = 0;
     for_each_key([&](std::size_t i, Hash hash, Number hint) {
       const K& key = keys_[i];
-      const Found found = look_up(key, hash, hint, now);
+      const Found found = look_up(key, hash, hint);
       if (found.kind == Table::Kind::stored) {
         statuses_[i] = OffloadStatus::already_stored;
         ++stored;
@@ -378,9 +385,7 @@ class HubCore {
   }
 
   void match(Instant now) {
-    if constexpr (ExpiringMetadata<M>) {
-      for (const K& key : keys_) catalogue_.drop_if_over(key, now.wall);
-    }
+    drop_what_is_over(now);
     C::begin_entries(MessageType::match_response, answer_);
     std::optional<Error> failure;
     for_each_key([&](std::size_t i, Hash hash, Number hint) {

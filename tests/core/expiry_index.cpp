@@ -134,6 +134,19 @@ TEST_CASE("an index of ends holds what a map would") {
   CHECK(index.empty());
 }
 
+TEST_CASE("ends that are gone leave no memory behind") {
+  Index index;
+  index.set(0, start);
+  const Allocations asked = allocations_of([&] {
+    for (std::uint64_t key = 1; key < 20'000; ++key) {
+      index.set(key, start + 1s);
+      index.erase(key);
+    }
+  });
+  CHECK(asked.largest < 1'000);
+  CHECK(drain(index, start + 1s) == std::vector<std::uint64_t>{0});
+}
+
 TEST_CASE("an index of ends grows without asking for much at once") {
   Index index;
   const Allocations asked = allocations_of([&] {

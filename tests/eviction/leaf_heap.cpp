@@ -120,7 +120,7 @@ TEST_CASE("a heap holds what an ordered map would") {
 
 TEST_CASE("once there is room for leaves, putting them in allocates nothing and so cannot fail") {
   // Within the first chunk of the heap's array, and beyond.
-  for (const std::uint32_t leaves : {1U, 1'000U, 300'000U}) {
+  for (const std::uint32_t leaves : {1U, 1'000U, 1'024U, 262'144U, 300'000U}) {
     LeafHeap<Earliest> heap;
     heap.reserve(leaves);
     CHECK(heap.empty());

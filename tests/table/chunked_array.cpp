@@ -126,6 +126,18 @@ TEST_CASE("once there is room for an element, pushing it allocates nothing and s
   }
 }
 
+TEST_CASE("there is room also for a few more in an array that has just grown") {
+  for (std::size_t held = 1; held < 2 * Larges::chunk_size; ++held) {
+    Larges array;
+    while (array.size() < held) array.push_back({});
+    array.reserve(held + 3);
+    const Large element;
+    CHECK(allocated_by([&] {
+            while (array.size() < held + 3) array.push_back(element);
+          }) == 0);
+  }
+}
+
 TEST_CASE("room that was popped is used again") {
   Larges array;
   for (std::size_t i = 0; i < 3 * Larges::chunk_size; ++i) array.push_back({i, {}});

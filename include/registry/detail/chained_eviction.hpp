@@ -152,8 +152,9 @@ class ChainedEviction {
   using Place = std::uint32_t;
   static constexpr Number none = std::numeric_limits<Number>::max();
 
-  /// What is known of every number: its parent's, and the place of the rest. A stored block without children, a leaf,
-  /// has the rest in the heap; what has children, an inner node, in `inner_`, and its place is marked.
+  /// What is known of every number: its parent's (none unless it is stored), and the place of the rest. A stored block
+  /// without children, a leaf, has the rest in the heap; what has children, an inner node, in `inner_`, and its place
+  /// is marked.
   struct Node {
     Number parent = none;
     Place place = 0;
@@ -221,7 +222,6 @@ class ChainedEviction {
       leaves_.reserve(nodes_.size());
       node = keys().add_name(key, hash);
       become_inner(node, {0, 0, 1});
-      nodes_[node].parent = none;
     } else {
       const Place place = nodes_[node].place;
       const Leaf leaf = leaves_[place];

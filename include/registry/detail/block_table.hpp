@@ -231,7 +231,7 @@ class BlockTable {
 
   KeyHash<K> hash_;
   KeyIndex index_;
-  ChunkedArray<Record> entries_;
+  ChunkedArray<Record, HugePageAllocator<Record>> entries_;
   ChunkedArray<Number> free_;
   Leases leases_;
   std::size_t size_ = 0;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <memory>
 #include <new>
 #include <utility>
 #include <vector>
@@ -44,7 +45,10 @@ struct HugePageAllocator {
 
 /// An array that grows without moving what is in it, once it is past its first chunk: a push costs the same whether
 /// there are a thousand elements or a billion, and there are never two copies.
-template <class T>
+///
+/// In huge pages (`HugePageAllocator`) it serves what is looked up at random, a batch at a time. Elsewhere they gain
+/// nothing, and the first touch of one takes as long as that of 512 small ones, at once.
+template <class T, class Allocator = std::allocator<T>>
 class ChunkedArray {
  public:
   /// Elements in a chunk: of 2 to 4 MiB, or of one element that is larger.
@@ -90,7 +94,7 @@ class ChunkedArray {
   }
 
  private:
-  using Chunk = std::vector<T, HugePageAllocator<T>>;
+  using Chunk = std::vector<T, Allocator>;
 
   void add_chunk() {
     Chunk chunk;

@@ -85,7 +85,7 @@ class LinkedSlab {
     (node.next == none ? list.back : nodes_[node.next].previous) = node.previous;
   }
 
-  ChunkedArray<Node> nodes_;
+  ChunkedArray<Node, HugePageAllocator<Node>> nodes_;
   Index free_ = none;
   std::size_t size_ = 0;
 };

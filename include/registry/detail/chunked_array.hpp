@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
-#include <memory>
 #include <new>
 #include <utility>
 #include <vector>
@@ -43,12 +42,30 @@ struct HugePageAllocator {
   }
 };
 
+/// Memory that begins with a cache line, so that elements whose size divides one lie in one each.
+template <class T>
+struct CacheLineAllocator {
+  using value_type = T;
+
+  CacheLineAllocator() = default;
+  template <class U>
+  explicit CacheLineAllocator(const CacheLineAllocator<U>&) noexcept {}
+
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), alignment)); }
+  void deallocate(T* memory, std::size_t n) noexcept { ::operator delete(memory, n * sizeof(T), alignment); }
+
+  friend bool operator==(const CacheLineAllocator&, const CacheLineAllocator&) noexcept { return true; }
+
+ private:
+  static constexpr std::align_val_t alignment{std::max<std::size_t>(64, alignof(T))};
+};
+
 /// An array that grows without moving what is in it, once it is past its first chunk: a push costs the same whether
 /// there are a thousand elements or a billion, and there are never two copies.
 ///
 /// In huge pages (`HugePageAllocator`) it serves what is looked up at random, a batch at a time. Elsewhere they gain
 /// nothing, and the first touch of one takes as long as that of 512 small ones, at once.
-template <class T, class Allocator = std::allocator<T>>
+template <class T, class Allocator = CacheLineAllocator<T>>
 class ChunkedArray {
  public:
   /// Elements in a chunk: of 2 to 4 MiB, or of one element that is larger.

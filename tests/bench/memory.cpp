@@ -108,13 +108,13 @@ void run(const Arguments& arguments) {
   const auto judge = [&](const std::string& name, const Target& target, double value) {
     report.judge(name, target, {value, value, value});
   };
-  constexpr double metadata = registry::wire<registry::PositionMetadata>::size;
+  constexpr std::size_t metadata = sizeof(registry::PositionMetadata);
   judge("memory, no metadata, eviction off, " + size, at_most(28, " B"), none.at(middle));
   judge("the same at every size, " + sizes, at_most(36, " B"), none.worst());
   judge("the same, peak while growing against the final size", at_most(1.25, " x"), none.worst_peak());
   judge("memory, recency eviction, " + size, at_most(56, " B"), recency.at(middle));
-  judge("memory, tail eviction, PositionMetadata (24 B on the wire), " + size, at_most(56 + metadata, " B"),
-        tail.at(middle));
+  judge("memory, tail eviction, PositionMetadata (" + std::to_string(metadata) + " B in memory), " + size,
+        at_most(56.0 + metadata, " B"), tail.at(middle));
 }
 
 }  // namespace

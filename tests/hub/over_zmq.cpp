@@ -46,7 +46,7 @@ TEST_CASE("a hub that is stopped answers more than one drain's worth of what had
   auto hub = block_hub().build();
   const zmq_test::InProcess local;
   ZmqHubConfig config = local.config;
-  config.query_budget = 2;
+  config.slice = 1ns;
   auto transport = ZmqHubTransport::bind(config);
   zmq_test::Peer peer(local.context, zmq::socket_type::dealer, config.query_addr);
   for (Block key = 0; key < 50; ++key) peer.send({plain(can_offload({key}))});

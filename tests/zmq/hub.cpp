@@ -338,41 +338,74 @@ TEST_CASE("the marks of the hub's sockets") {
   CHECK(answers == router + 1);
 }
 
-TEST_CASE("a drain takes queries and registrations in turn, each up to its budget") {
+TEST_CASE("a drain takes queries and registrations in turn until there are no more") {
   InProcess in_process;
-  in_process.config.query_budget = 3;
-  in_process.config.registration_budget = 5;
+  in_process.config.slice = 1h;
   auto hub = ZmqHubTransport::bind(in_process.config);
   Peer dealer(in_process.context, zmq::socket_type::dealer, "inproc://queries");
   Peer push(in_process.context, zmq::socket_type::push, "inproc://registrations");
-  for (int i = 0; i < 7; ++i) {
-    dealer.send({"id", "question"});
-    push.send({"message"});
-  }
+  for (int i = 0; i < 5; ++i) push.send({"message"});
+  for (int i = 0; i < 3; ++i) dealer.send({"id", "question"});
   Recorder recorder;
   hub.drain(recorder);
   CHECK(recorder.order == "qrqrqrrr");
-  // What is left over ends the wait at once, on either socket.
-  recorder.order.clear();
+}
+
+TEST_CASE("a kind of message whose time is up leaves the rest for the next drain") {
+  InProcess in_process;
+  in_process.config.slice = 1ns;
+  auto hub = ZmqHubTransport::bind(in_process.config);
+  Peer dealer(in_process.context, zmq::socket_type::dealer, "inproc://queries");
+  Peer push(in_process.context, zmq::socket_type::push, "inproc://registrations");
+  for (int i = 0; i < 3; ++i) dealer.send({"id", "question"});
+  for (int i = 0; i < 2; ++i) push.send({"message"});
+  Recorder recorder;
   const SteadyTime start = steady_now();
+  hub.drain(recorder);
+  CHECK(recorder.order == "qr");
+  // What is left over ends the wait at once, on either socket.
+  hub.wait(limit);
+  hub.drain(recorder);
+  CHECK(recorder.order == "qrqr");
   hub.wait(limit);
   hub.drain(recorder);
   CHECK(recorder.order == "qrqrq");
+  push.send({"message"});
+  push.send({"message"});
   hub.wait(limit);
   hub.drain(recorder);
-  CHECK(recorder.order == "qrqrqq");
-  push.send({"message"});
-  push.send({"message"});
   hub.wait(limit);
   CHECK(steady_now() - start < limit);
   hub.drain(recorder);
-  CHECK(recorder.order == "qrqrqqrr");
+  CHECK(recorder.order == "qrqrqrr");
 }
 
-TEST_CASE("malformed messages count against the budgets") {
+TEST_CASE("a slow kind of message does not take the other's time") {
+  /// Queries take longer than a slice, registrations next to nothing.
+  struct Slow : Recorder {
+    void query(ByteView sender, Frames envelope, ByteView message) {
+      Recorder::query(sender, envelope, message);
+      for (const SteadyTime start = steady_now(); steady_now() - start < 50ms;) {
+      }
+    }
+  };
   InProcess in_process;
-  in_process.config.query_budget = 2;
-  in_process.config.registration_budget = 2;
+  in_process.config.slice = 50ms;
+  auto hub = ZmqHubTransport::bind(in_process.config);
+  Peer dealer(in_process.context, zmq::socket_type::dealer, "inproc://queries");
+  Peer push(in_process.context, zmq::socket_type::push, "inproc://registrations");
+  for (int i = 0; i < 3; ++i) dealer.send({"id", "question"});
+  push.send({"message"});
+  push.send({"message"});
+  Slow slow;
+  hub.drain(slow);
+  CHECK(slow.queries.size() == 1);
+  CHECK(slow.registrations.size() == 2);
+}
+
+TEST_CASE("malformed messages take of the time too") {
+  InProcess in_process;
+  in_process.config.slice = 1ns;
   auto hub = ZmqHubTransport::bind(in_process.config);
   Peer dealer(in_process.context, zmq::socket_type::dealer, "inproc://queries");
   Peer push(in_process.context, zmq::socket_type::push, "inproc://registrations");
@@ -382,7 +415,7 @@ TEST_CASE("malformed messages count against the budgets") {
   }
   Recorder recorder;
   hub.drain(recorder);
-  CHECK(recorder.order == "mmmm");
+  CHECK(recorder.order == "mm");
 }
 
 TEST_CASE("a wait sees what came while an answer was sent") {
@@ -623,7 +656,7 @@ TEST_CASE("a failed bind leaves nothing bound") {
   CHECK(ZmqHubTransport::bind(config).endpoints().query_addr == free.query_addr);
 }
 
-TEST_CASE("marks and budgets of 0 are refused by name") {
+TEST_CASE("marks of 0 and a slice of none are refused by name") {
   ZmqHubConfig config = local_hub();
   SECTION("hwm") {
     config.hwm = 0;
@@ -637,13 +670,9 @@ TEST_CASE("marks and budgets of 0 are refused by name") {
     config.pull_hwm = -1;
     CHECK(config_error([&] { ZmqHubTransport::bind(config); }) == "pull_hwm=-1");
   }
-  SECTION("query_budget") {
-    config.query_budget = 0;
-    CHECK(config_error([&] { ZmqHubTransport::bind(config); }) == "query_budget=0");
-  }
-  SECTION("registration_budget") {
-    config.registration_budget = 0;
-    CHECK(config_error([&] { ZmqHubTransport::bind(config); }) == "registration_budget=0");
+  SECTION("slice") {
+    config.slice = 0ns;
+    CHECK(config_error([&] { ZmqHubTransport::bind(config); }) == "slice=0 ns");
   }
 }
 

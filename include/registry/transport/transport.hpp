@@ -43,7 +43,7 @@ struct HubHandlerArchetype {
 /// How a hub hears and answers; used by one thread, except `interrupt`.
 ///   now        the times by which leases (a clock that never goes back) and entries with a ttl end
 ///   wait       returns when something has come, when `timeout` is over (nothing: no timeout) or when interrupted
-///   drain      hands over what has come, at most a bounded number of each kind, so that neither starves the other
+///   drain      hands over what has come, for a bounded time and each kind in its turn, so that neither starves the other
 ///   send       an answer behind its envelope; false if the recipient is gone or does not read; never blocks
 ///   interrupt  ends a `wait`, or the next one; from any thread
 /// Everything else fails with RegistryError{TransportError}.

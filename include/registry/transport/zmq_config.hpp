@@ -92,10 +92,9 @@ struct ZmqHubConfig {
   std::int64_t max_message_size = 256LL * 1024 * 1024;
   /// Frames before the message of a query, to be echoed; a query with more is malformed.
   std::size_t max_envelope_frames = 8;
-  /// Queries handed over in one turn of the hub's loop, from 1.
-  std::size_t query_budget = 256;
-  /// Registrations handed over in one turn, from 1; the longest that a query waits behind a flood of registrations.
-  std::size_t registration_budget = 64;
+  /// For how long queries are answered while registrations wait, and the other way round, where there are too many of
+  /// both: neither kind can take more than half of the hub's time from the other. Longer saves little.
+  std::chrono::nanoseconds slice = std::chrono::microseconds{200};
   /// How often an idle query connection is checked, so that a frozen client is noticed; nothing: never. A vanished one
   /// is noticed in any case. Registrations have no heartbeats: see ZmqTransportConfig.
   std::optional<std::chrono::milliseconds> heartbeat_interval = std::nullopt;

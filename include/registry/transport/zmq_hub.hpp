@@ -36,7 +36,7 @@ struct ZmqEndpoints {
 class ZmqHubTransport {
  public:
   /// Throws RegistryError: TransportError if an address cannot be bound (with the address and what the system said),
-  /// ConfigError for a mark or budget of 0.
+  /// ConfigError for a mark of 0 or a slice that is none.
   static ZmqHubTransport bind(ZmqHubConfig config = {}) {
     return ZmqHubTransport(std::make_unique<State>(std::move(config)));
   }
@@ -65,16 +65,25 @@ class ZmqHubTransport {
     }
   }
 
-  /// Hands over what has come: a query, a registration, a query and so on, until there is no more or the budgets are
-  /// used up. What the handler is given is valid during its call. Throws RegistryError{TransportError} if the context
-  /// was terminated, and what the handler throws.
+  /// Hands over what has come: a query, a registration, a query and so on, until there is no more or each kind has had
+  /// its slice of time. What the handler is given is valid during its call. Throws RegistryError{TransportError} if the
+  /// context was terminated, and what the handler throws.
   template <HubHandler H>
   void drain(H& handler) {
-    std::size_t queries = state_->config.query_budget;
-    std::size_t registrations = state_->config.registration_budget;
-    while (queries > 0 || registrations > 0) {
-      if (queries > 0) queries = hand_over_query(handler) ? queries - 1 : 0;
-      if (registrations > 0) registrations = hand_over_registration(handler) ? registrations - 1 : 0;
+    using std::chrono::steady_clock;
+    // By time, not by number: a registration may take the hub ten times as long as a query, or a tenth of it.
+    steady_clock::duration queries = state_->config.slice;
+    steady_clock::duration registrations = state_->config.slice;
+    constexpr auto over = steady_clock::duration::zero();
+    auto start = steady_clock::now();
+    const auto spend = [&](steady_clock::duration& rest, bool came) {
+      const auto end = steady_clock::now();
+      rest = came ? rest - (end - start) : over;
+      start = end;
+    };
+    while (queries > over || registrations > over) {
+      if (queries > over) spend(queries, hand_over_query(handler));
+      if (registrations > over) spend(registrations, hand_over_registration(handler));
     }
   }
 
@@ -137,8 +146,10 @@ class ZmqHubTransport {
       detail::check_hwm("hwm", config.hwm);
       detail::check_hwm("router_hwm", config.router_hwm.value_or(config.hwm));
       detail::check_hwm("pull_hwm", config.pull_hwm.value_or(config.hwm));
-      if (config.query_budget == 0) throw RegistryError(ConfigError{"query_budget", "0", "a number from 1"});
-      if (config.registration_budget == 0) throw RegistryError(ConfigError{"registration_budget", "0", "a number from 1"});
+      if (config.slice <= std::chrono::nanoseconds::zero()) {
+        throw RegistryError(
+            ConfigError{"slice", std::to_string(config.slice.count()) + " ns", "a duration above zero"});
+      }
       return config;
     }
 

@@ -4,6 +4,7 @@
 #   library   compiler, build tools and the libraries that the headers use
 #   tests     the test framework
 #   examples  what only the examples use
+#   bench     the servers that the benchmark compares with, and what it measures and plots with
 #   clang     clang 19 with its sanitizers and libFuzzer
 set -euo pipefail
 
@@ -19,6 +20,7 @@ for group in "$@"; do
     library) packages+=(g++ cmake ninja-build pkg-config libzmq3-dev cppzmq-dev libasio-dev "$boost") ;;
     tests) packages+=(catch2) ;;
     examples) packages+=(libsodium-dev libcli11-dev) ;;
+    bench) packages+=(redis-server memcached valgrind gnuplot-nox) ;;
     clang) packages+=(clang-19 libclang-rt-19-dev llvm-19) ;;
     *)
       echo "install-packages.sh: unknown group '$group'" >&2
@@ -50,3 +52,10 @@ fi
 echo "Installing: ${missing[*]}"
 "${as_root[@]}" apt-get update -q
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+
+# Debian starts a server when it is installed: nobody asked for that here.
+for package in "${missing[@]}"; do
+  case $package in
+    redis-server | memcached) "${as_root[@]}" service "$package" stop >/dev/null 2>&1 || true ;;
+  esac
+done

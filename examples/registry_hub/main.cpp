@@ -61,25 +61,25 @@ void serve(const Options& options, const sigset_t& signals, Policy policy) {
   print_statistics(hub.stats());
 }
 
-void run(const Options& options, const sigset_t& signals) {
-  using registry::HashMapStorage;
-  using registry::Key128;
-  using registry::NoMetadata;
-  using registry::PositionMetadata;
-  using registry::RecencyEviction;
-  using registry::StorageLocation;
-  using registry::TailEviction;
-  using U64 = std::uint64_t;
+template <class K, class V, class M>
+void serve(const Options& options, const sigset_t& signals) {
+  registry::HashMapStorage<K, V, M> storage;
   const std::size_t capacity = options.config.capacity;
+  switch (options.eviction) {
+    case Eviction::none: return serve<K, V, M>(options, signals, registry::NoEviction(std::move(storage), capacity));
+    case Eviction::recency:
+      return serve<K, V, M>(options, signals, registry::RecencyEviction(std::move(storage), capacity));
+    case Eviction::tail: return serve<K, V, M>(options, signals, registry::TailEviction(std::move(storage), capacity));
+  }
+}
+
+void run(const Options& options, const sigset_t& signals) {
+  using U64 = std::uint64_t;
   switch (options.schema) {
-    case Schema::u64:
-      return serve<U64, U64, NoMetadata>(options, signals, RecencyEviction(HashMapStorage<U64, U64>{}, capacity));
+    case Schema::u64: return serve<U64, U64, registry::NoMetadata>(options, signals);
     case Schema::blocks:
-      return serve<Key128, StorageLocation, NoMetadata>(
-          options, signals, RecencyEviction(HashMapStorage<Key128, StorageLocation>{}, capacity));
-    case Schema::chains:
-      return serve<U64, StorageLocation, PositionMetadata>(
-          options, signals, TailEviction(HashMapStorage<U64, StorageLocation, PositionMetadata>{}, capacity));
+      return serve<registry::Key128, registry::StorageLocation, registry::NoMetadata>(options, signals);
+    case Schema::chains: return serve<U64, registry::StorageLocation, registry::PositionMetadata>(options, signals);
   }
 }
 

@@ -25,7 +25,10 @@ Schemas:
   u64      uint64_t keys and values, no metadata
   blocks   Key128 keys, StorageLocation values, no metadata
   chains   uint64_t keys, StorageLocation values, PositionMetadata
-Beyond its capacity the hub forgets what was not used for longest (u64, blocks) or the tails of chains (chains).
+Evictions, what the hub forgets beyond its capacity:
+  recency  what was not used for longest (default of u64 and blocks)
+  tail     the tails of chains (default of chains)
+  none     nothing: new keys are refused
 
 When it is ready the hub prints one line with the addresses that it is bound to; SIGINT and SIGTERM stop it, and it
 prints its statistics. Exit status: 0 stopped, 1 failed, 2 wrong usage.)";
@@ -35,6 +38,13 @@ Schema parse_schema(const std::string& name, std::string_view text) {
     if (text == name_of(schema)) return schema;
   }
   throw registry::RegistryError(registry::ConfigError{name, std::string{text}, "u64, blocks or chains"});
+}
+
+Eviction parse_eviction(const std::string& name, std::string_view text) {
+  for (const Eviction eviction : {Eviction::none, Eviction::recency, Eviction::tail}) {
+    if (text == name_of(eviction)) return eviction;
+  }
+  throw registry::RegistryError(registry::ConfigError{name, std::string{text}, "none, recency or tail"});
 }
 
 /// Gives `setting` the value of a flag, if it was given; read by the parser that also reads the variable.
@@ -54,6 +64,15 @@ std::string_view name_of(Schema schema) {
   return "unknown";
 }
 
+std::string_view name_of(Eviction eviction) {
+  switch (eviction) {
+    case Eviction::none: return "none";
+    case Eviction::recency: return "recency";
+    case Eviction::tail: return "tail";
+  }
+  return "unknown";
+}
+
 std::variant<Options, int> read_options(int argc, char** argv) {
   CLI::App app{
       "A registry hub: keeps the catalogue of stored blocks and tells workers which ones to store.", "registry_hub"};
@@ -62,20 +81,27 @@ std::variant<Options, int> read_options(int argc, char** argv) {
   app.add_option("--register-addr")->type_name("ADDR")->description("where registrations come in (tcp://*:5556)");
   app.add_option("--capacity")->type_name("ENTRIES")->description("entries before eviction (1000000)");
   app.add_option("--lease-timeout-secs")->type_name("SECONDS")->description("how long a grant lasts (30)");
+  app.add_option("--max-leases")->type_name("LEASES")->description("leases at a time (10000000)");
   app.add_option("--schema")->type_name("SCHEMA")->description("u64, blocks or chains (u64)");
+  app.add_option("--eviction")->type_name("EVICTION")->description("none, recency or tail (as the schema says)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
-  Options options{Schema::u64, registry::HubConfig::from_env()};
+  Options options{Schema::u64, Eviction::recency, registry::HubConfig::from_env()};
   read_flag(app, "--schema", options.schema, parse_schema);
+  if (options.schema == Schema::chains) options.eviction = Eviction::tail;
+  read_flag(app, "--eviction", options.eviction, parse_eviction);
   read_flag(app, "--query-addr", options.config.transport.query_addr, registry::parse_address);
   read_flag(app, "--register-addr", options.config.transport.register_addr, registry::parse_address);
   read_flag(app, "--capacity", options.config.capacity, registry::HubConfig::parse_capacity);
   read_flag(
       app, "--lease-timeout-secs", options.config.options.lease_ttl, registry::parse_duration<std::chrono::seconds>);
+  read_flag(app, "--max-leases", options.config.options.max_leases, [](const std::string& name, std::string_view text) {
+    return registry::parse_number<std::size_t>(name, text, 1);
+  });
   return options;
 }
 

@@ -14,8 +14,14 @@ enum class Schema { u64, blocks, chains };
 
 std::string_view name_of(Schema schema);
 
+/// What leaves the catalogue beyond its capacity; `none`: new keys are refused.
+enum class Eviction { none, recency, tail };
+
+std::string_view name_of(Eviction eviction);
+
 struct Options {
   Schema schema = Schema::u64;
+  Eviction eviction = Eviction::recency;
   registry::HubConfig config;
 };
 

@@ -17,6 +17,8 @@ refused --lease-timeout-secs 1.5 'a whole number from 1' --lease-timeout-secs 1.
 refused --query-addr localhost:5555 'an address such as tcp://host:5555' --query-addr localhost:5555
 refused --register-addr tcp://x 'an address such as tcp://host:5555' --register-addr tcp://x
 refused --schema U64 'u64, blocks or chains' --schema U64
+refused --eviction lru 'none, recency or tail' --eviction lru
+refused --max-leases 0 'a whole number from 1' --max-leases 0
 DYN_REGISTRY_HUB_CAPACITY=many refused DYN_REGISTRY_HUB_CAPACITY many 'a whole number from 1'
 DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS='' refused DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS '' 'a whole number from 1'
 DYN_REGISTRY_HUB_QUERY_ADDR=5555 refused DYN_REGISTRY_HUB_QUERY_ADDR 5555 'an address such as'
@@ -30,7 +32,7 @@ expect_status 2 registry_hub --capacity ''
 expect_text err '--capacity'
 expect_status 0 registry_hub --help
 expect_text out DYN_REGISTRY_HUB_QUERY_ADDR DYN_REGISTRY_HUB_REGISTER_ADDR DYN_REGISTRY_HUB_CAPACITY \
-  DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS --schema
+  DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS --schema --eviction --max-leases
 
 # The flags of start_hub win over addresses that could not be bound.
 export DYN_REGISTRY_HUB_QUERY_ADDR=tcp://192.0.2.1:1 DYN_REGISTRY_HUB_REGISTER_ADDR=tcp://192.0.2.1:2
@@ -41,6 +43,18 @@ stop_hub TERM
 expect_value hub.out entries_registered 4
 expect_value hub.out stored 3
 expect_value hub.out evicted 1
+
+start_hub --eviction none
+expect_status 0 worker "$query" "$register"
+stop_hub TERM
+expect_value hub.out entries_registered 3
+expect_value hub.out entries_refused 1
+expect_value hub.out evicted 0
+
+start_hub --max-leases 3
+expect_status 1 worker "$query" "$register"
+expect_text err max_leases
+stop_hub TERM
 unset DYN_REGISTRY_HUB_QUERY_ADDR DYN_REGISTRY_HUB_REGISTER_ADDR DYN_REGISTRY_HUB_CAPACITY
 
 start_hub --schema chains --lease-timeout-secs 5

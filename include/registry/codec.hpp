@@ -10,7 +10,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <registry/bytes.hpp>
@@ -163,11 +162,11 @@ class BinaryCodec {
     if (in.size() - list_header != std::uint64_t{count} * key_stride) {
       return DecodeError{"keys, in bytes", std::uint64_t{count} * key_stride, in.size() - list_header};
     }
-    keys.reserve(count);
-    for (const std::byte* at = in.data() + list_header; at != in.data() + in.size(); at += key_stride) {
-      auto key = take_key(at);
-      if (auto* error = std::get_if<Error>(&key)) return std::move(*error);
-      keys.push_back(std::move(*std::get_if<K>(&key)));
+    keys.resize(count);
+    const std::byte* at = in.data() + list_header;
+    for (K& key : keys) {
+      if (!take_key(at, key)) return key_error(at);
+      at += key_stride;
     }
     return std::nullopt;
   }
@@ -180,18 +179,14 @@ class BinaryCodec {
     if (std::uint64_t{count} * least > in.size() - list_header) {
       return DecodeError{"entries, in bytes at least", std::uint64_t{count} * least, in.size() - list_header};
     }
-    entries.reserve(count);
+    entries.resize(count);
     ByteView rest = in.subspan(list_header);
-    for (std::uint32_t i = 0; i < count; ++i) {
+    for (EntryType& entry : entries) {
       if (rest.size() < key_stride) return DecodeError{"a key, in bytes", key_stride, rest.size()};
-      auto key = take_key(rest.data());
-      if (auto* error = std::get_if<Error>(&key)) return std::move(*error);
+      if (!take_key(rest.data(), entry.key)) return key_error(rest.data());
       rest = rest.subspan(key_stride);
-      std::optional<V> value;
-      if (auto error = take_field("value", rest, value)) return error;
-      std::optional<M> metadata;
-      if (auto error = take_field("metadata", rest, metadata)) return error;
-      entries.push_back({std::move(*std::get_if<K>(&key)), std::move(*value), std::move(*metadata)});
+      if (!take_field(rest, entry.value)) return field_error<V>("value", rest);
+      if (!take_field(rest, entry.metadata)) return field_error<M>("metadata", rest);
     }
     if (!rest.empty()) return DecodeError{"bytes behind the last entry", 0, rest.size()};
     return std::nullopt;
@@ -202,11 +197,12 @@ class BinaryCodec {
     std::uint32_t count = 0;
     if (auto error = take_list_header(in, count)) return error;
     if (in.size() - list_header != count) return DecodeError{"statuses, in bytes", count, in.size() - list_header};
-    statuses.reserve(count);
-    for (const std::byte b : in.subspan(list_header)) {
-      const auto status = std::to_integer<std::uint8_t>(b);
-      if (status > 2) return DecodeError{"a status, at most", 2, status};
-      statuses.push_back(static_cast<OffloadStatus>(status));
+    statuses.resize(count);
+    const std::byte* at = in.data() + list_header;
+    for (OffloadStatus& status : statuses) {
+      const auto number = std::to_integer<std::uint8_t>(*at++);
+      if (number > 2) return DecodeError{"a status, at most", 2, number};
+      status = static_cast<OffloadStatus>(number);
     }
     return std::nullopt;
   }
@@ -256,27 +252,40 @@ class BinaryCodec {
     return std::nullopt;
   }
 
-  static std::variant<K, Error> take_key(const std::byte* at) {
+  /// Decoders of parts answer with a bool, so that what is done for every key stays small; what was wrong is found out
+  /// afterwards.
+  static bool take_key(const std::byte* at, K& key) {
+    if (load_le<std::uint16_t>(at) != wire<K>::size) return false;
+    auto decoded = wire_decode<K>(ByteView{at + 2, wire<K>::size});
+    if (decoded) key = std::move(*decoded);
+    return decoded.has_value();
+  }
+
+  static Error key_error(const std::byte* at) {
     const std::size_t size = load_le<std::uint16_t>(at);
-    if (size != wire<K>::size) return Error{DecodeError{"key length", wire<K>::size, size}};
-    auto key = wire_decode<K>(ByteView{at + 2, wire<K>::size});
-    if (!key) return Error{DecodeError{"a key of the registered type, in bytes", wire<K>::size, size}};
-    return std::move(*key);
+    if (size != wire<K>::size) return DecodeError{"key length", wire<K>::size, size};
+    return DecodeError{"a key of the registered type, in bytes", wire<K>::size, size};
+  }
+
+  /// Takes a field off the front of `rest`; where it cannot, `rest` stays as it is.
+  template <class T>
+  static bool take_field(ByteView& rest, T& field) {
+    if (rest.size() < 2) return false;
+    const std::size_t size = load_le<std::uint16_t>(rest.data());
+    if (rest.size() - 2 < size) return false;
+    auto decoded = wire_decode<T>(rest.subspan(2, size));
+    if (!decoded) return false;
+    field = std::move(*decoded);
+    rest = rest.subspan(2 + size);
+    return true;
   }
 
   template <class T>
-  static std::optional<Error> take_field(const char* name, ByteView& rest, std::optional<T>& out) {
-    if (rest.size() < 2) return DecodeError{std::string{name} + " length, in bytes", 2, rest.size()};
+  static Error field_error(const std::string& name, ByteView rest) {
+    if (rest.size() < 2) return DecodeError{name + " length, in bytes", 2, rest.size()};
     const std::size_t size = load_le<std::uint16_t>(rest.data());
-    rest = rest.subspan(2);
-    if (rest.size() < size) return DecodeError{std::string{name} + ", in bytes", size, rest.size()};
-    out = wire_decode<T>(rest.first(size));
-    if (!out) {
-      return DecodeError{
-          std::string{name} + " of the registered type, in bytes", FixedWire<T> ? wire_min_size<T>() : size, size};
-    }
-    rest = rest.subspan(size);
-    return std::nullopt;
+    if (rest.size() - 2 < size) return DecodeError{name + ", in bytes", size, rest.size() - 2};
+    return DecodeError{name + " of the registered type, in bytes", FixedWire<T> ? wire_min_size<T>() : size, size};
   }
 };
 

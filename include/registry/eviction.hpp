@@ -47,8 +47,7 @@ concept Eviction =
       { policy.touch(key) } -> std::same_as<bool>;
       {
         policy.evict(n)
-      } -> std::same_as<
-          std::vector<Entry<typename P::key_type, typename P::value_type, typename P::metadata_type>>>;
+      } -> std::same_as<std::vector<Entry<typename P::key_type, typename P::value_type, typename P::metadata_type>>>;
       { view.size() } -> std::convertible_to<std::size_t>;
       { view.capacity() } -> std::same_as<std::optional<std::size_t>>;
     };
@@ -62,6 +61,7 @@ class NoEviction {
   using metadata_type = typename S::metadata_type;
   using EntryType = Entry<key_type, value_type, metadata_type>;
   using StoredType = Stored<value_type, metadata_type>;
+  using Table = detail::TableOf<S>;
 
   explicit NoEviction(S storage, std::optional<std::size_t> capacity = std::nullopt)
       : storage_(std::move(storage)), capacity_(capacity) {}
@@ -78,6 +78,13 @@ class NoEviction {
   std::vector<EntryType> evict(std::size_t) { return {}; }
   std::size_t size() const { return storage_.size(); }
   std::optional<std::size_t> capacity() const noexcept { return capacity_; }
+
+  /// What the hub shares with the storage, where that has it.
+  auto& table() noexcept
+    requires detail::SharesTable<S>
+  {
+    return storage_.table();
+  }
 
  private:
   S storage_;

@@ -81,8 +81,8 @@ class KeyHash {
  public:
   using is_avalanching = void;
 
-  KeyHash() noexcept : seed_(process_seed()) {}
-  explicit KeyHash(std::uint64_t seed) noexcept : seed_(seed) {}
+  KeyHash() noexcept : KeyHash(process_seed()) {}
+  explicit KeyHash(std::uint64_t seed) noexcept : seed_(scattered(seed)) {}
 
   std::size_t operator()(const K& key) const noexcept {
     const auto bytes = key_bytes(key);
@@ -105,6 +105,11 @@ class KeyHash {
     __extension__ using Product = unsigned __int128;
     const Product product = static_cast<Product>(a) * b;
     return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
+  }
+
+  /// The seed is a multiplier, too: a small one given by hand would leave most bits of a hash 0.
+  static std::uint64_t scattered(std::uint64_t seed) noexcept {
+    return fold(seed ^ 0xa076'1d64'78bd'642f, 0xe703'7ed1'a0b4'28db);
   }
 
   static std::uint64_t process_seed() {

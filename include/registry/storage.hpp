@@ -7,7 +7,8 @@
 #include <optional>
 #include <utility>
 
-#include <registry/detail/flat_map.hpp>
+#include <registry/detail/block_table.hpp>
+#include <registry/detail/lease.hpp>
 #include <registry/key.hpp>
 #include <registry/message.hpp>
 #include <registry/metadata.hpp>
@@ -41,42 +42,48 @@ template <class S, class K, class V, class M>
 concept StoresEntries = std::same_as<typename S::key_type, K> && std::same_as<typename S::value_type, V> &&
                         std::same_as<typename S::metadata_type, M>;
 
-/// Entries in memory, in one flat hash map with a seeded hash: O(1) each, amortised; growing moves every entry.
+/// Entries in memory, in a hash table with a seeded hash that grows in small steps: no call waits until a large table
+/// has been moved, and entries never move once there are some ten thousand of them.
 template <Key K, Value V, Metadata M = NoMetadata>
 class HashMapStorage {
  public:
   using key_type = K;
   using value_type = V;
   using metadata_type = M;
+  using Table = detail::BlockTable<K, Stored<V, M>, detail::Lease>;
 
   HashMapStorage() = default;
   /// With a hash seed of one's own, for runs that must repeat exactly.
-  explicit HashMapStorage(std::uint64_t hash_seed) : entries_(0, KeyHash<K>{hash_seed}) {}
+  explicit HashMapStorage(std::uint64_t hash_seed) : table_(KeyHash<K>{hash_seed}) {}
 
   const Stored<V, M>* find(const K& key) const {
-    const auto it = entries_.find(key);
-    return it == entries_.end() ? nullptr : &it->second;
+    const auto found = table_.find(key, table_.hash(key));
+    return found.kind == Table::Kind::stored ? &table_[found.number].value : nullptr;
   }
 
   std::optional<Stored<V, M>> insert(Entry<K, V, M> entry) {
+    const auto hash = table_.hash(entry.key);
     Stored<V, M> stored{std::move(entry.value), std::move(entry.metadata)};
-    const auto [it, is_new] = entries_.try_emplace(std::move(entry.key), std::move(stored));
-    if (is_new) return std::nullopt;
-    return std::exchange(it->second, std::move(stored));
+    const auto found = table_.find(entry.key, hash);
+    if (found.kind == Table::Kind::stored) return std::exchange(table_[found.number].value, std::move(stored));
+    table_.store(std::move(entry.key), hash, std::move(stored), found);
+    return std::nullopt;
   }
 
   std::optional<Stored<V, M>> erase(const K& key) {
-    const auto it = entries_.find(key);
-    if (it == entries_.end()) return std::nullopt;
-    std::optional<Stored<V, M>> stored{std::move(it->second)};
-    entries_.erase(it);
-    return stored;
+    const auto hash = table_.hash(key);
+    const auto found = table_.find(key, hash);
+    if (found.kind != Table::Kind::stored) return std::nullopt;
+    return table_.erase(found.number, hash);
   }
 
-  std::size_t size() const noexcept { return entries_.size(); }
+  std::size_t size() const noexcept { return table_.size(); }
+
+  /// What the hub and the policies of this library share with the storage.
+  Table& table() noexcept { return table_; }
 
  private:
-  detail::FlatMap<K, Stored<V, M>> entries_;
+  Table table_;
 };
 
 }  // namespace registry

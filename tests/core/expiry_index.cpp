@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <registry/core/expiry_index.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <random>
+#include <unordered_map>
 #include <vector>
 
 #include <registry/core/instant.hpp>
@@ -101,4 +104,54 @@ TEST_CASE("an end for which there is no memory leaves nothing behind") {
     CHECK(drain(index, start + 1h).size() == (second_is_new ? 40 : 41));
     CHECK(index.empty());
   }
+}
+
+TEST_CASE("an index of ends holds what a map would") {
+  Index index;
+  std::unordered_map<std::uint64_t, std::chrono::sys_seconds> model;
+  std::mt19937_64 random{21};
+  bool same = true;
+  for (int step = 0; step < 200'000; ++step) {
+    const std::uint64_t key = random() % 60'000;
+    const auto now = WallTime{start} + std::chrono::seconds{random() % 100};
+    const auto known = model.find(key);
+    same = same && index.is_over(key, now) == (known != model.end() && now >= known->second);
+    if (random() % 4 == 0) {
+      index.erase(key);
+      model.erase(key);
+    } else {
+      const auto end = start + std::chrono::seconds{random() % 100};
+      index.set(key, end);
+      model[key] = end;
+    }
+  }
+  CHECK(same);
+  CHECK(model.size() > 30'000);
+  const auto keys = drain(index, WallTime{start + 100s});
+  CHECK(keys.size() == model.size());
+  CHECK(std::is_sorted(
+      keys.begin(), keys.end(), [&](std::uint64_t a, std::uint64_t b) { return model.at(a) < model.at(b); }));
+  CHECK(index.empty());
+}
+
+TEST_CASE("ends that are gone leave no memory behind") {
+  Index index;
+  index.set(0, start);
+  const Allocations asked = allocations_of([&] {
+    for (std::uint64_t key = 1; key < 20'000; ++key) {
+      index.set(key, start + 1s);
+      index.erase(key);
+    }
+  });
+  CHECK(asked.largest < 1'000);
+  CHECK(drain(index, start + 1s) == std::vector<std::uint64_t>{0});
+}
+
+TEST_CASE("an index of ends grows without asking for much at once") {
+  Index index;
+  const Allocations asked = allocations_of([&] {
+    for (std::uint64_t key = 0; key < 400'000; ++key) index.set(key, start + std::chrono::seconds{key % 60});
+  });
+  CHECK(asked.largest <= 4U << 20U);
+  CHECK(index.is_over(399'999, WallTime{start + 60s}));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <registry/core/holder.hpp>
+#include <registry/holder.hpp>
 
 #include <string>
 #include <vector>

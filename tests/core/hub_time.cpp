@@ -118,6 +118,14 @@ TEST_CASE("an entry whose time is over is as good as absent to every query, befo
   CHECK(hub.stats().expired == 1);
 }
 
+TEST_CASE("a key that equals what an empty record holds is absent when its time is over") {
+  TestHub<Timed> hub;
+  Asker alice = client(1);
+  hub.put(alice, {timed(0, 10), timed(1, 10)});
+  hub.pass(10s);
+  CHECK(hub.can_offload(alice, {0, 1, 0}) == Statuses{granted, granted, leased});
+}
+
 TEST_CASE("entries end by the wall clock and leases by the lease clock") {
   TestHub<Timed> hub(leases_of(30s));
   Asker alice = client(1);

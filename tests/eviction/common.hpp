@@ -49,34 +49,11 @@ using Ids = std::vector<Id>;
 using LinkEntry = Entry<Id, std::uint64_t, Link>;
 using LinkStored = Stored<std::uint64_t, Link>;
 
-/// A storage that throws when it is told to, and has then changed nothing.
-class FailingStorage {
- public:
-  using key_type = Id;
-  using value_type = std::uint64_t;
-  using metadata_type = Link;
+/// How many calls succeed before one throws; -1 for all.
+struct FailurePlan {
+  int inserts = -1;
+  int erases = -1;
 
-  /// How many calls succeed before one throws; -1 for all.
-  struct Plan {
-    int inserts = -1;
-    int erases = -1;
-  };
-
-  FailingStorage() = default;
-  explicit FailingStorage(std::shared_ptr<Plan> plan) : plan_(std::move(plan)) {}
-
-  const LinkStored* find(const Id& key) const { return storage_.find(key); }
-  std::optional<LinkStored> insert(LinkEntry entry) {
-    step(plan_->inserts);
-    return storage_.insert(std::move(entry));
-  }
-  std::optional<LinkStored> erase(const Id& key) {
-    step(plan_->erases);
-    return storage_.erase(key);
-  }
-  std::size_t size() const { return storage_.size(); }
-
- private:
   static void step(int& left) {
     if (left == 0) {
       left = -1;
@@ -84,10 +61,64 @@ class FailingStorage {
     }
     if (left > 0) --left;
   }
+};
 
+/// A storage that throws when it is told to, and has then changed nothing.
+class FailingStorage {
+ public:
+  using key_type = Id;
+  using value_type = std::uint64_t;
+  using metadata_type = Link;
+  using Plan = FailurePlan;
+
+  FailingStorage() = default;
+  explicit FailingStorage(std::shared_ptr<Plan> plan) : plan_(std::move(plan)) {}
+
+  const LinkStored* find(const Id& key) const { return storage_.find(key); }
+  std::optional<LinkStored> insert(LinkEntry entry) {
+    Plan::step(plan_->inserts);
+    return storage_.insert(std::move(entry));
+  }
+  std::optional<LinkStored> erase(const Id& key) {
+    Plan::step(plan_->erases);
+    return storage_.erase(key);
+  }
+  std::size_t size() const { return storage_.size(); }
+
+ private:
   HashMapStorage<Id, std::uint64_t, Link> storage_;
   std::shared_ptr<Plan> plan_ = std::make_shared<Plan>();
 };
+
+/// The same, but one that lets a policy into its table.
+class SharingStorage : public HashMapStorage<Id, std::uint64_t, Link> {
+ public:
+  using Plan = FailurePlan;
+
+  SharingStorage() = default;
+  explicit SharingStorage(std::shared_ptr<Plan> plan) : plan_(std::move(plan)) {}
+
+  std::optional<LinkStored> insert(LinkEntry entry) {
+    Plan::step(plan_->inserts);
+    return HashMapStorage::insert(std::move(entry));
+  }
+  std::optional<LinkStored> erase(const Id& key) {
+    Plan::step(plan_->erases);
+    return HashMapStorage::erase(key);
+  }
+
+ private:
+  std::shared_ptr<Plan> plan_ = std::make_shared<Plan>();
+};
+
+template <class Policy>
+struct StorageIn;
+template <template <class> class Policy, class S>
+struct StorageIn<Policy<S>> {
+  using type = S;
+};
+template <class Policy>
+using StorageOf = typename StorageIn<Policy>::type;
 
 /// Value = key; no parent and no position unless given.
 inline LinkEntry entry(Id key, std::optional<Id> parent = {}, std::optional<std::uint32_t> position = {}) {

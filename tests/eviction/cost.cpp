@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -60,8 +61,8 @@ TEMPLATE_TEST_CASE("the cost of an operation grows as the logarithm of the leave
 }
 
 TEMPLATE_TEST_CASE("a touch allocates nothing", "", TailEviction<FailingStorage>, RecencyEviction<FailingStorage>,
-                   NoEviction<FailingStorage>) {
-  TestType policy{FailingStorage{}, 1000};
+                   TailEviction<SharingStorage>, RecencyEviction<SharingStorage>, NoEviction<FailingStorage>) {
+  TestType policy{StorageOf<TestType>{}, 1000};
   for (Id key = 1; key <= 1000; ++key) insert(policy, entry(key, key % 10 == 0 ? key - 1 : 0));
   std::size_t stored = 0;
   CHECK(allocated_by([&] {
@@ -71,8 +72,8 @@ TEMPLATE_TEST_CASE("a touch allocates nothing", "", TailEviction<FailingStorage>
 }
 
 TEMPLATE_TEST_CASE("what has left or was refused leaves no memory behind", "", TailEviction<FailingStorage>,
-                   RecencyEviction<FailingStorage>) {
-  TestType policy{FailingStorage{}, 100};
+                   RecencyEviction<FailingStorage>, TailEviction<SharingStorage>, RecencyEviction<SharingStorage>) {
+  TestType policy{StorageOf<TestType>{}, 100};
   std::vector<LinkEntry> evicted;
   Id next = 1;
   const auto churn = [&] {
@@ -91,11 +92,30 @@ TEMPLATE_TEST_CASE("what has left or was refused leaves no memory behind", "", T
   CHECK(allocations_of(churn).largest < 50'000);
   CHECK(policy.size() > 50);
 
-  TestType small{FailingStorage{}, 1};
+  TestType small{StorageOf<TestType>{}, 1};
   insert(small, entry(1));
   const auto refuse = [&] {
     for (Id key = 2; key < 20'000; ++key) small.insert(entry(key, 1), evicted);
   };
   CHECK(allocations_of(refuse).largest < 10'000);
   CHECK(small.size() == 1);
+}
+
+TEMPLATE_TEST_CASE("a policy grows without asking for much at once", "", TailEviction<FailingStorage>,
+                   RecencyEviction<SharingStorage>) {
+  constexpr Id count = 270'000;
+  // Leaves alone; chains; and children of parents that never come, each with a name of its own to be kept.
+  for (const Id step : {Id{0}, Id{1}, count}) {
+    CAPTURE(step);
+    TestType policy{StorageOf<TestType>{}, count};
+    std::vector<LinkEntry> evicted;
+    const Allocations asked = allocations_of([&] {
+      for (Id key = 1; key <= count; ++key) {
+        const std::optional<Id> parent = step == 0 ? std::nullopt : std::optional{key == 1 ? 0 : key - step};
+        policy.insert_with_parent(entry(key), parent, evicted);
+      }
+    });
+    CHECK(policy.size() == count);
+    CHECK(asked.largest <= 4U << 20U);
+  }
 }

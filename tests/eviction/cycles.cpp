@@ -12,8 +12,8 @@ using namespace registry;
 using namespace registry::test;
 
 TEMPLATE_TEST_CASE("a parent that would close a cycle is ignored and counted", "", TailEviction<FailingStorage>,
-                   RecencyEviction<FailingStorage>) {
-  TestType policy{FailingStorage{}, 4};
+                   RecencyEviction<FailingStorage>, TailEviction<SharingStorage>, RecencyEviction<SharingStorage>) {
+  TestType policy{StorageOf<TestType>{}, 4};
 
   SECTION("a block that names itself") {
     insert(policy, entry(1, 1));
@@ -45,9 +45,9 @@ TEMPLATE_TEST_CASE("a parent that would close a cycle is ignored and counted", "
   }
 }
 
-TEMPLATE_TEST_CASE("an ignored parent is no parent", "", TailEviction<FailingStorage>,
-                   RecencyEviction<FailingStorage>) {
-  TestType policy{FailingStorage{}, 2};
+TEMPLATE_TEST_CASE("an ignored parent is no parent", "", TailEviction<FailingStorage>, RecencyEviction<FailingStorage>,
+                   TailEviction<SharingStorage>, RecencyEviction<SharingStorage>) {
+  TestType policy{StorageOf<TestType>{}, 2};
   insert(policy, entry(2, 1));
   insert(policy, entry(3, 2));
   SECTION("it may leave to make room") {

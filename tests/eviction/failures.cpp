@@ -15,9 +15,10 @@ using namespace registry;
 using namespace registry::test;
 
 TEMPLATE_TEST_CASE("what the storage throws passes through, and the policy is as the storage is", "",
-                   TailEviction<FailingStorage>, RecencyEviction<FailingStorage>) {
-  const auto plan = std::make_shared<FailingStorage::Plan>();
-  TestType policy{FailingStorage{plan}, 4};
+                   TailEviction<FailingStorage>, RecencyEviction<FailingStorage>, TailEviction<SharingStorage>,
+                   RecencyEviction<SharingStorage>) {
+  const auto plan = std::make_shared<FailurePlan>();
+  TestType policy{StorageOf<TestType>{plan}, 4};
   for (const auto& one : {entry(1), entry(2, 1), entry(3, 2)}) insert(policy, one);
   std::vector<LinkEntry> evicted;
 
@@ -92,10 +93,11 @@ TEMPLATE_TEST_CASE("what the storage throws passes through, and the policy is as
 }
 
 TEMPLATE_TEST_CASE("whichever allocation fails, an insert changes nothing, or what left is handed out", "",
-                   TailEviction<FailingStorage>, RecencyEviction<FailingStorage>) {
+                   TailEviction<FailingStorage>, RecencyEviction<FailingStorage>, TailEviction<SharingStorage>,
+                   RecencyEviction<SharingStorage>) {
   // A chain whose head never comes, and a leaf beside its tail.
   const auto filled = [](Id blocks, std::size_t capacity) {
-    TestType policy{FailingStorage{}, capacity};
+    TestType policy{StorageOf<TestType>{}, capacity};
     for (Id key = 2; key <= blocks; ++key) insert(policy, entry(key, key - 1));
     insert(policy, entry(1000, 2));
     return policy;

@@ -30,8 +30,7 @@ struct Item {
 };
 
 struct Tail {
-  template <class S>
-  using Policy = TailEviction<S>;
+  using Policy = TailEviction<FailingStorage>;
   static constexpr bool use_renews = false;
   static bool before(const Item& a, const Item& b) {
     return a.depth > b.depth || (a.depth == b.depth && a.moment < b.moment);
@@ -39,10 +38,17 @@ struct Tail {
 };
 
 struct Recency {
-  template <class S>
-  using Policy = RecencyEviction<S>;
+  using Policy = RecencyEviction<FailingStorage>;
   static constexpr bool use_renews = true;
   static bool before(const Item& a, const Item& b) { return a.moment < b.moment; }
+};
+
+/// Over a storage whose table the policy shares.
+struct TailSharing : Tail {
+  using Policy = TailEviction<SharingStorage>;
+};
+struct RecencySharing : Recency {
+  using Policy = RecencyEviction<SharingStorage>;
 };
 
 template <class Rule>
@@ -132,7 +138,7 @@ template <class Rule>
 class Run {
  public:
   Run(std::uint64_t seed, std::size_t capacity, Id keys)
-      : random_(seed), keys_(keys), model_(capacity), policy_(FailingStorage{plan_}, capacity) {}
+      : random_(seed), keys_(keys), model_(capacity), policy_(StorageOf<typename Rule::Policy>{plan_}, capacity) {}
 
   void step(Seen& seen) {
     const auto choice = random_() % 100;
@@ -244,13 +250,14 @@ class Run {
   std::mt19937_64 random_;
   Id keys_;
   Model<Rule> model_;
-  std::shared_ptr<FailingStorage::Plan> plan_ = std::make_shared<FailingStorage::Plan>();
-  typename Rule::template Policy<FailingStorage> policy_;
+  std::shared_ptr<FailurePlan> plan_ = std::make_shared<FailurePlan>();
+  typename Rule::Policy policy_;
 };
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a policy does what a model does that scans everything", "", Tail, Recency) {
+TEMPLATE_TEST_CASE("a policy does what a model does that scans everything", "", Tail, Recency, TailSharing,
+                   RecencySharing) {
   Seen total;
   for (std::uint64_t seed = 0; seed < 240; ++seed) {
     CAPTURE(seed);
@@ -281,7 +288,8 @@ TEMPLATE_TEST_CASE("a policy does what a model does that scans everything", "", 
   CHECK(total.cycles > 1'000);
 }
 
-TEMPLATE_TEST_CASE("a policy does what the model does with long chains, too", "", Tail, Recency) {
+TEMPLATE_TEST_CASE("a policy does what the model does with long chains, too", "", Tail, Recency, TailSharing,
+                   RecencySharing) {
   for (std::uint64_t seed = 100; seed < 103; ++seed) {
     CAPTURE(seed);
     Seen seen;
@@ -290,4 +298,34 @@ TEMPLATE_TEST_CASE("a policy does what the model does with long chains, too", ""
     REQUIRE_NOTHROW(run.finish());
     CHECK(seen.evicted > 50);
   }
+}
+
+TEST_CASE("leases in a shared table come and go beside the names of blocks that others wait for") {
+  SharingStorage storage;
+  TailEviction policy{std::move(storage), 4};
+  auto& table = policy.table();
+  using Kind = SharingStorage::Table::Kind;
+  SharingStorage::Table::Leases::List order;
+  const auto kind = [&](Id key) { return table.find(key, table.hash(key)).kind; };
+  const auto lease = [&](Id key) { table.add_lease(order, key, table.hash(key), {}); };
+
+  lease(1);
+  insert(policy, entry(2, 1));
+  CHECK(kind(1) == Kind::leased);
+  insert(policy, entry(1));
+  CHECK(kind(1) == Kind::stored);
+  table.erase_lease(order, order.front, table.hash(1));
+  CHECK(kind(1) == Kind::stored);
+
+  policy.erase(1);
+  CHECK(kind(1) == Kind::absent);
+  lease(1);
+  CHECK(kind(1) == Kind::leased);
+  policy.evict(1);  // the last that waited for it
+  CHECK(kind(1) == Kind::leased);
+  CHECK(policy.size() == 0);
+  insert(policy, entry(1));
+  table.erase_lease(order, order.front, table.hash(1));
+  CHECK(drain(policy) == Ids{1});
+  CHECK(kind(1) == Kind::absent);
 }

@@ -313,7 +313,7 @@ TEST_CASE("a capacity of 0 and a storage that is not empty are refused") {
 
   FailingStorage filled;
   filled.insert(entry(1));
-  const auto not_empty = config_error([&] { TailEviction{filled, 10}; });
+  const auto not_empty = config_error([&] { TailEviction{std::move(filled), 10}; });
   REQUIRE(not_empty);
   CHECK(not_empty->variable == "storage");
 }

@@ -7,9 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <iostream>
 #include <map>
 #include <optional>
 #include <set>
+#include <source_location>
 #include <span>
 #include <string>
 #include <utility>
@@ -62,8 +64,10 @@ constexpr std::size_t max_leases = 8;
 constexpr std::size_t max_keys = 12;
 constexpr std::chrono::seconds lease_ttl{3};
 
-void require(bool condition) {
-  if (!condition) std::abort();
+void require(bool condition, std::source_location here = std::source_location::current()) {
+  if (condition) return;
+  std::cerr << here.file_name() << ':' << here.line() << ": not what was expected\n";
+  std::abort();
 }
 
 class Input {

@@ -2,18 +2,20 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <optional>
 
-#include <registry/detail/flat_map.hpp>
+#include <registry/detail/key_index.hpp>
 #include <registry/detail/linked_slab.hpp>
+#include <registry/detail/prefetch.hpp>
 #include <registry/key.hpp>
 
 namespace registry {
 
 /// When the entries with a ttl end. Ends are whole seconds, so keys stand in one list per second: setting, erasing and
-/// popping cost O(log of the number of distinct seconds), and nothing scans. If `set` throws for want of memory, the
-/// key has no end. One thread.
+/// popping cost O(log of the number of distinct seconds), and nothing scans or is moved to grow. As long as nothing is
+/// over, that is known without a look-up. If `set` throws for want of memory, the key has no end. One thread.
 template <Key K>
 class ExpiryIndex {
  public:
@@ -27,7 +29,7 @@ class ExpiryIndex {
     Index index = Ends::none;
     try {
       index = ends_.push_back(second->second, {key, *end});
-      by_key_.emplace(key, index);
+      by_key_.insert(hash_(key), index, Records{*this});
     } catch (...) {
       if (index != Ends::none) ends_.erase(second->second, index);
       if (second->second.empty()) by_second_.erase(second);
@@ -36,25 +38,28 @@ class ExpiryIndex {
   }
 
   void erase(const K& key) {
-    const auto it = by_key_.find(key);
-    if (it == by_key_.end()) return;
-    const auto second = by_second_.find(ends_[it->second].at);
-    ends_.erase(second->second, it->second);
+    if (empty()) return;
+    const auto hash = hash_(key);
+    const Index index = find(key, hash);
+    if (index == Ends::none) return;
+    const auto second = by_second_.find(ends_[index].at);
+    by_key_.erase(hash, index);
+    ends_.erase(second->second, index);
     if (second->second.empty()) by_second_.erase(second);
-    by_key_.erase(it);
   }
 
   /// Whether the key has an end that has come: from that second on it is as good as absent.
   template <class WallTime>
   bool is_over(const K& key, WallTime now) const {
-    const auto it = by_key_.find(key);
-    return it != by_key_.end() && now >= ends_[it->second].at;
+    if (!is_any_over(now)) return false;
+    const Index index = find(key, hash_(key));
+    return index != Ends::none && now >= ends_[index].at;
   }
 
   /// A key whose end has come, the earliest first; it stays in the index until erased.
   template <class WallTime>
   std::optional<K> first_over(WallTime now) const {
-    if (by_second_.empty() || now < by_second_.begin()->first) return std::nullopt;
+    if (!is_any_over(now)) return std::nullopt;
     return ends_[by_second_.begin()->second.front].key;
   }
 
@@ -68,9 +73,27 @@ class ExpiryIndex {
   using Ends = detail::LinkedSlab<End>;
   using Index = typename Ends::Index;
 
+  /// What the index of keys asks for when it grows.
+  struct Records {
+    const ExpiryIndex& all;
+
+    std::uint64_t hash_at(Index index) const noexcept { return all.hash_(all.ends_[index].key); }
+    [[gnu::always_inline]] void prefetch(Index index) const noexcept { detail::prefetch_line(&all.ends_[index]); }
+  };
+
+  Index find(const K& key, std::uint64_t hash) const {
+    return by_key_.find(hash, [&](Index candidate) { return ends_[candidate].key == key; });
+  }
+
+  template <class WallTime>
+  bool is_any_over(WallTime now) const {
+    return !by_second_.empty() && now >= by_second_.begin()->first;
+  }
+
+  KeyHash<K> hash_;
   Ends ends_;
   std::map<Time, typename Ends::List> by_second_;
-  detail::FlatMap<K, Index> by_key_;
+  detail::KeyIndex by_key_;
 };
 
 }  // namespace registry

@@ -10,22 +10,25 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <registry/bytes.hpp>
 #include <registry/codec.hpp>
 #include <registry/core/catalogue.hpp>
-#include <registry/core/holder.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/lease_manager.hpp>
 #include <registry/core/options.hpp>
 #include <registry/core/peer_name.hpp>
 #include <registry/core/sequence_tracker.hpp>
 #include <registry/detail/counter.hpp>
+#include <registry/detail/lease.hpp>
+#include <registry/detail/look_ahead.hpp>
 #include <registry/envelope.hpp>
 #include <registry/error.hpp>
 #include <registry/eviction.hpp>
+#include <registry/holder.hpp>
 #include <registry/stats.hpp>
 
 namespace registry {
@@ -47,14 +50,16 @@ class HubCore {
   HubCore(P policy, HubOptions options, EvictionHook<K, V, M> on_evict = {})
       : options_(std::move(options)),
         catalogue_(std::move(policy), std::move(on_evict), options_.log),
-        leases_(options_.lease_ttl, options_.max_leases),
+        leases_(table(), options_.lease_ttl, options_.max_leases),
         sequences_(options_.max_clients) {}
+  HubCore(const HubCore&) = delete;
+  HubCore& operator=(const HubCore&) = delete;
 
   /// A query from `sender` (its routing id): the last frame is `message`, those before it `envelope`.
   template <class Reply>
   void query(ByteView sender, Frames envelope, ByteView message, Instant now, Reply&& reply) {
     queries_.add();
-    granted_keys_.clear();
+    statuses_.clear();
     const std::optional<Envelope> ours = envelope.size() == 1 ? Envelope::decode(envelope.front()) : std::nullopt;
     const Asker asker{ours ? Holder::client(ours->client) : Holder::connection(sender),
                       ours ? ours->number : ++anonymous_requests_, ours ? ours->name_space : default_namespace};
@@ -164,6 +169,29 @@ class HubCore {
   static constexpr std::size_t slice = 256;
   static constexpr std::uint64_t reports_per_second = 10;
 
+  /// Leases are kept in the table of the entries, if it can be had, or else in one of their own.
+  struct NoTable {};
+  static auto table_type() {
+    if constexpr (detail::SharesTable<P>) {
+      return std::type_identity<typename P::Table>{};
+    } else {
+      return std::type_identity<detail::BlockTable<K, NoMetadata, detail::Lease>>{};
+    }
+  }
+  using Table = typename decltype(table_type())::type;
+  using OwnTable = std::conditional_t<detail::SharesTable<P>, NoTable, Table>;
+  using Hash = typename Table::Hash;
+  using Found = typename Table::Found;
+  using Number = typename Table::Number;
+
+  Table& table() noexcept {
+    if constexpr (detail::SharesTable<P>) {
+      return catalogue_.policy().table();
+    } else {
+      return own_table_;
+    }
+  }
+
   struct Asker {
     Holder holder;
     std::uint64_t request;
@@ -210,7 +238,7 @@ class HubCore {
     const Waiting due = std::move(waiting_.front());
     waiting_.pop_front();
     end_wait(due, now, reply, [&](const Asker&) {
-      granted_keys_.clear();
+      statuses_.clear();
       C::encode_text(MessageType::error_response, why, answer_);
     });
   }
@@ -227,7 +255,7 @@ class HubCore {
 
   /// Leaves the answer to `message` in `answer_`.
   void answer(const Asker& asker, ByteView message, Instant now) {
-    granted_keys_.clear();
+    statuses_.clear();
     MessageType type{};
     std::optional<Error> error = C::decode_type(message, type);
     if (!error && asker.name_space != default_namespace) {
@@ -287,60 +315,103 @@ class HubCore {
     } else if (type == MessageType::match) {
       match(now);
     } else if (type == MessageType::remove) {
-      count(MessageType::remove_response, [&](const K& key) { return catalogue_.remove(key, now.wall); });
+      count(MessageType::remove_response, [&](const K& key, Hash) { return catalogue_.remove(key, now.wall); });
     } else if (type == MessageType::touch) {
-      count(MessageType::touch_response, [&](const K& key) { return catalogue_.touch(key, now.wall); });
+      count(MessageType::touch_response, [&](const K& key, Hash) { return catalogue_.touch(key, now.wall); });
     } else if (type == MessageType::release) {
-      count(MessageType::release_response, [&](const K& key) { return leases_.release(key, asker.holder, now.lease); });
-    } else {
       count(MessageType::release_response,
-            [&](const K& key) { return leases_.withdraw(key, asker.holder, asker.request, now.lease); });
+            [&](const K& key, Hash hash) { return leases_.release(key, hash, asker.holder, now.lease); });
+    } else {
+      count(MessageType::release_response, [&](const K& key, Hash hash) {
+        return leases_.withdraw(key, hash, asker.holder, asker.request, now.lease);
+      });
     }
     return std::nullopt;
   }
 
-  void can_offload(const Asker& asker, Instant now) {
-    statuses_.clear();
-    std::uint64_t stored = 0;
-    for (const K& key : keys_) {
-      catalogue_.drop_if_over(key, now.wall);
-      if (catalogue_.find(key) != nullptr) {
-        statuses_.push_back(OffloadStatus::already_stored);
-        ++stored;
-      } else if (catalogue_.is_held(key)) {
-        statuses_.push_back(OffloadStatus::leased);
-      } else {
-        const LeaseAnswer lease = leases_.acquire(key, asker.holder, asker.request, now.lease);
-        if (lease == LeaseAnswer::full) {
-          take_back(asker, now);
-          return refuse(LimitExceeded{"max_leases", leases_.max_leases(), leases_.max_leases() + 1});
-        }
-        if (lease == LeaseAnswer::granted) granted_keys_.push_back(key);
-        statuses_.push_back(lease == LeaseAnswer::granted ? OffloadStatus::granted : OffloadStatus::leased);
-      }
+  /// Calls `action(i, hash, hint)` for the keys of a query in turn.
+  template <class Action>
+  void for_each_key(Action action) {
+    hashes_.resize(keys_.size());
+    for (std::size_t i = 0; i < keys_.size(); ++i) hashes_[i] = table().hash(keys_[i]);
+    detail::look_ahead(table(), hashes_, [&](std::size_t i, Number hint) { action(i, hashes_[i], hint); });
+  }
+
+  /// Before `for_each_key`, not within: what goes makes hints void.
+  void drop_what_is_over(Instant now) {
+    if constexpr (ExpiringMetadata<M>) {
+      for (const K& key : keys_) catalogue_.drop_if_over(key, now.wall);
     }
-    granted_.add(granted_keys_.size());
+  }
+
+  /// Whether the key is stored, leased or neither.
+  Found look_up(const K& key, Hash hash, Number hint) {
+    if constexpr (!detail::SharesTable<P>) {
+      if (catalogue_.find(key) != nullptr) return {Table::Kind::stored, Table::none};
+    }
+    return table().find(key, hash, hint);
+  }
+
+  void can_offload(const Asker& asker, Instant now) {
+    drop_what_is_over(now);
+    // Until its turn has come a key is Leased: so nothing is taken back that was not granted.
+    statuses_.assign(keys_.size(), OffloadStatus::leased);
+    bool is_full = false;
+    std::uint64_t granted = 0;
+    std::uint64_t stored = 0;
+    for_each_key([&](std::size_t i, Hash hash, Number hint) {
+      const K& key = keys_[i];
+      const Found found = look_up(key, hash, hint);
+      if (found.kind == Table::Kind::stored) {
+        statuses_[i] = OffloadStatus::already_stored;
+        ++stored;
+      } else if (!is_full && !catalogue_.is_held(key)) {
+        const LeaseAnswer answer = leases_.acquire(found, key, hash, asker.holder, asker.request, now.lease);
+        is_full = answer == LeaseAnswer::full;
+        if (answer == LeaseAnswer::granted) {
+          statuses_[i] = OffloadStatus::granted;
+          ++granted;
+        }
+      }
+    });
+    if (is_full) {
+      take_back(asker, now);
+      return refuse(LimitExceeded{"max_leases", leases_.max_leases(), leases_.max_leases() + 1});
+    }
+    granted_.add(granted);
     already_stored_.add(stored);
-    leased_.add(keys_.size() - granted_keys_.size() - stored);
+    leased_.add(keys_.size() - granted - stored);
     C::encode_statuses(statuses_, answer_);
   }
 
   void match(Instant now) {
-    for (const K& key : keys_) catalogue_.drop_if_over(key, now.wall);
+    drop_what_is_over(now);
     C::begin_entries(MessageType::match_response, answer_);
-    for (const K& key : keys_) {
-      const auto* stored = catalogue_.find(key);
-      if (stored == nullptr) continue;
+    std::optional<Error> failure;
+    for_each_key([&](std::size_t i, Hash hash, Number hint) {
+      const K& key = keys_[i];
+      const auto* stored = stored_under(key, hash, hint);
+      if (stored == nullptr || failure) return;
       if (auto error = C::append_entry(key, stored->value, stored->metadata, answer_)) {
-        return refuse(StorageError{"key " + key_hex(key) + ": " + to_string(*error)});
+        failure = StorageError{"key " + key_hex(key) + ": " + to_string(*error)};
       }
+    });
+    if (failure) refuse(*failure);
+  }
+
+  const Stored<V, M>* stored_under(const K& key, [[maybe_unused]] Hash hash, [[maybe_unused]] Number hint) {
+    if constexpr (detail::SharesTable<P>) {
+      const Found found = table().find(key, hash, hint);
+      return found.kind == Table::Kind::stored ? &table()[found.number].value : nullptr;
+    } else {
+      return catalogue_.find(key);
     }
   }
 
   template <class Action>
   void count(MessageType type, Action action) {
     std::uint64_t n = 0;
-    for (const K& key : keys_) n += action(key) ? 1U : 0U;
+    for_each_key([&](std::size_t i, Hash hash, Number) { n += action(keys_[i], hash) ? 1U : 0U; });
     C::encode_count(type, n, answer_);
   }
 
@@ -366,8 +437,11 @@ class HubCore {
   }
 
   void take_back(const Asker& asker, Instant now) {
-    for (const K& key : granted_keys_) leases_.withdraw(key, asker.holder, asker.request, now.lease);
-    granted_keys_.clear();
+    for (std::size_t i = 0; i < statuses_.size(); ++i) {
+      if (statuses_[i] != OffloadStatus::granted) continue;
+      leases_.withdraw(keys_[i], table().hash(keys_[i]), asker.holder, asker.request, now.lease);
+    }
+    statuses_.clear();
   }
 
   void apply(const PeerName& sender, const std::optional<Envelope>& ours, ByteView message, Instant now) {
@@ -388,12 +462,14 @@ class HubCore {
     }
     std::size_t refused = 0;
     std::optional<Error> why;
-    for (EntryType& entry : entries_) {
-      if (auto refusal = store(entry, ours, now)) {
+    hashes_.resize(entries_.size());
+    for (std::size_t i = 0; i < entries_.size(); ++i) hashes_[i] = table().hash(entries_[i].key);
+    detail::look_ahead(table(), hashes_, [&](std::size_t i, Number) {
+      if (auto refusal = store(entries_[i], hashes_[i], ours, now)) {
         ++refused;
         why = std::move(refusal);
       }
-    }
+    });
     entries_registered_.add(entries_.size() - refused);
     entries_refused_.add(refused);
     if (why) {
@@ -402,10 +478,11 @@ class HubCore {
     }
   }
 
-  std::optional<Error> store(EntryType& entry, const std::optional<Envelope>& ours, Instant now) {
+  std::optional<Error> store(EntryType& entry, Hash hash, const std::optional<Envelope>& ours, Instant now) {
     const K key = entry.key;
     if (options_.insist_on_holder) {
-      const Holder* holder = leases_.holder(key, now.lease);
+      const Found found = table().find(key, hash);
+      const Holder* holder = found.kind == Table::Kind::leased ? leases_.holder(found.number, now.lease) : nullptr;
       if (holder == nullptr || !ours || *holder != Holder::client(ours->client)) return LeaseConflict{key_hex(key)};
     }
     try {
@@ -416,8 +493,17 @@ class HubCore {
     } catch (const std::exception& failure) {
       return StorageError{failure.what()};
     }
-    leases_.convert(key, now.lease);
+    if (const Number lease = lease_on_stored(key, hash); lease != Table::none) leases_.convert(lease, hash, now.lease);
     return std::nullopt;
+  }
+
+  /// The lease, if any, on a key that has just been stored.
+  Number lease_on_stored([[maybe_unused]] const K& key, [[maybe_unused]] Hash hash) {
+    if constexpr (detail::SharesTable<P>) {
+      return table().take_superseded();
+    } else {
+      return table().find(key, hash).number;
+    }
   }
 
   /// Bytes from outside must not flood the log: beyond a few reports a second only their number is told.
@@ -438,7 +524,8 @@ class HubCore {
 
   HubOptions options_;
   Catalogue<P> catalogue_;
-  LeaseManager<K> leases_;
+  [[no_unique_address]] OwnTable own_table_;
+  LeaseManager<Table> leases_;
   SequenceTracker sequences_;
   std::deque<Waiting> waiting_;
   std::optional<SteadyTime> next_cleanup_;
@@ -446,7 +533,7 @@ class HubCore {
 
   // Reused from message to message, so that a message costs no allocation once they have grown.
   std::vector<K> keys_;
-  std::vector<K> granted_keys_;
+  std::vector<Hash> hashes_;
   std::vector<EntryType> entries_;
   std::vector<OffloadStatus> statuses_;
   std::string text_;

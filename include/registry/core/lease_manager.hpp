@@ -2,102 +2,92 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 
-#include <registry/core/holder.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/detail/counter.hpp>
-#include <registry/detail/flat_map.hpp>
-#include <registry/detail/linked_slab.hpp>
-#include <registry/key.hpp>
+#include <registry/detail/lease.hpp>
+#include <registry/holder.hpp>
 #include <registry/stats.hpp>
 
 namespace registry {
 
 enum class LeaseAnswer { granted, leased, full };
 
-/// Who may store which key until when. All leases last equally long, so in the order of their (last) grant they are
-/// also in the order of their deadlines: every operation is O(1), and expiry takes them from the front. A lease is
-/// over at its deadline whether or not it has been collected. One thread; `stats` from any.
-template <Key K>
+/// Who may store which key until when. The leases are in the table of the entries; here is their order. All last
+/// equally long, so in the order of their (last) grant they are also in the order of their deadlines: every operation
+/// is O(1), and expiry takes them from the front. A lease is over at its deadline whether or not it has been collected.
+///
+/// Keys come with their hash, by the table. One thread; `stats` from any.
+template <class Table>
 class LeaseManager {
  public:
-  /// At most `max_leases` (and at most 2^32-2) at a time.
-  LeaseManager(std::chrono::nanoseconds ttl, std::size_t max_leases)
-      : ttl_(ttl), max_leases_(std::min<std::size_t>(max_leases, Leases::none - 1)) {}
+  using K = decltype(Table::LeaseRecord::key);
+  using Hash = typename Table::Hash;
+  using Number = typename Table::Number;
+  using Found = typename Table::Found;
 
-  /// Asks for the lease on `key` in the name of `request`, a number that the holder uses once. The holder itself gets
-  /// it again, with a new deadline, except within one request: a key named twice is granted once.
-  LeaseAnswer acquire(const K& key, const Holder& holder, std::uint64_t request, SteadyTime now) {
-    if (const auto it = by_key_.find(key); it != by_key_.end()) {
-      Lease& lease = leases_[it->second];
-      if (now >= lease.deadline) {
-        expired_.add();
-        granted_.add();
-        lease = {key, holder, request, false, now + ttl_};
-      } else if (lease.holder == holder && lease.request != request) {
-        renewed_.add();
-        lease.request = request;
-        lease.shared = true;
-        lease.deadline = now + ttl_;
-      } else {
-        conflicts_.add();
-        return LeaseAnswer::leased;
-      }
-      leases_.move_to_back(order_, it->second);
-      return LeaseAnswer::granted;
-    }
-    if (leases_.size() >= max_leases_ && expire(now, 1) == 0) return LeaseAnswer::full;
-    const Index index = leases_.push_back(order_, {key, holder, request, false, now + ttl_});
-    try {
-      by_key_.emplace(key, index);
-    } catch (...) {
-      leases_.erase(order_, index);
-      throw;
-    }
+  /// At most `max_leases` (and at most 2^31-2) at a time, in a table that outlives this.
+  LeaseManager(Table& table, std::chrono::nanoseconds ttl, std::size_t max_leases)
+      : table_(table), ttl_(ttl), max_leases_(std::min<std::size_t>(max_leases, 0x7fff'fffe)) {}
+
+  /// Asks for the lease on a key that is not stored, in the name of `request`, a number that the holder uses once;
+  /// `found` is what the table has just said of the key. The holder itself gets the lease again, with a new deadline,
+  /// except within one request: a key named twice is granted once.
+  LeaseAnswer acquire(const Found& found, const K& key, Hash hash, const Holder& holder, std::uint64_t request,
+                      SteadyTime now) {
+    if (found.kind == Table::Kind::leased) return acquire_again(found.number, holder, request, now);
+    if (size() >= max_leases_ && expire(now, 1) == 0) return LeaseAnswer::full;
+    table_.add_lease(order_, key, hash, {holder, false, request, now + ttl_});
     granted_.add();
-    active_.store(leases_.size());
+    active_.store(size());
     return LeaseAnswer::granted;
   }
 
   /// Gives back what `holder` holds; false if that was nothing.
-  bool release(const K& key, const Holder& holder, SteadyTime now) {
-    return release_if(key, now, [&](const Lease& lease) { return lease.holder == holder; });
+  bool release(const K& key, Hash hash, const Holder& holder, SteadyTime now) {
+    return release_if(key, hash, now, [&](const detail::Lease& lease) { return lease.holder == holder; });
   }
 
   /// Takes back what this request alone was granted: what the holder had been granted before, or was granted again
   /// since, somebody may be relying on.
-  bool withdraw(const K& key, const Holder& holder, std::uint64_t request, SteadyTime now) {
-    return release_if(key, now, [&](const Lease& lease) {
+  bool withdraw(const K& key, Hash hash, const Holder& holder, std::uint64_t request, SteadyTime now) {
+    return release_if(key, hash, now, [&](const detail::Lease& lease) {
       return lease.holder == holder && lease.request == request && !lease.shared;
     });
   }
 
-  /// Ends the lease on a key that has been registered, whoever held it.
-  void convert(const K& key, SteadyTime now) {
-    const auto it = by_key_.find(key);
-    if (it == by_key_.end()) return;
-    (now < leases_[it->second].deadline ? converted_ : expired_).add();
-    drop(it);
+  /// Ends the lease of this number, whose key has been registered, whoever held it.
+  void convert(Number number, Hash hash, SteadyTime now) {
+    (now < at(number).deadline ? converted_ : expired_).add();
+    drop(number, hash);
   }
 
-  /// Who holds the key now, or null; valid until the next change.
-  const Holder* holder(const K& key, SteadyTime now) const {
-    const auto it = by_key_.find(key);
-    if (it == by_key_.end() || now >= leases_[it->second].deadline) return nullptr;
-    return &leases_[it->second].holder;
+  /// Who holds the lease of this number now, or null; valid until the next change.
+  const Holder* holder(Number number, SteadyTime now) const {
+    return now < at(number).deadline ? &at(number).holder : nullptr;
   }
 
   /// Collects at most `most` leases that are over, and answers how many; the first over go first.
   std::size_t expire(SteadyTime now, std::size_t most) {
     std::size_t count = 0;
-    while (count < most && !order_.empty() && now >= leases_[order_.front].deadline) {
-      drop(by_key_.find(leases_[order_.front].key));
-      ++count;
+    while (count < most) {
+      // A few at a time, so that they wait for memory together.
+      std::array<Hash, 32> hashes;
+      std::size_t due = 0;
+      for (Number number = order_.front;
+           number != Table::Leases::none && due < std::min(hashes.size(), most - count) && now >= at(number).deadline;
+           number = table_.leases().next(number)) {
+        hashes[due] = table_.hash(table_.leases()[number].key);
+        table_.prefetch_index(hashes[due++]);
+      }
+      for (std::size_t i = 0; i < due; ++i) drop(order_.front, hashes[i]);
+      count += due;
+      if (due < hashes.size()) break;
     }
     expired_.add(count);
     return count;
@@ -106,7 +96,7 @@ class LeaseManager {
   /// When the next lease ends.
   std::optional<SteadyTime> next_deadline() const {
     if (order_.empty()) return std::nullopt;
-    return leases_[order_.front].deadline;
+    return at(order_.front).deadline;
   }
 
   std::size_t max_leases() const noexcept { return max_leases_; }
@@ -117,38 +107,48 @@ class LeaseManager {
   }
 
  private:
-  struct Lease {
-    K key{};
-    Holder holder;
-    std::uint64_t request = 0;
-    bool shared = false;  // granted by more than one request
-    SteadyTime deadline;
-  };
-  using Leases = detail::LinkedSlab<Lease>;
-  using Index = typename Leases::Index;
+  std::size_t size() const noexcept { return table_.leases().size(); }
+  detail::Lease& at(Number number) noexcept { return table_.leases()[number].lease; }
+  const detail::Lease& at(Number number) const noexcept { return table_.leases()[number].lease; }
+
+  LeaseAnswer acquire_again(Number number, const Holder& holder, std::uint64_t request, SteadyTime now) {
+    detail::Lease& lease = at(number);
+    if (now >= lease.deadline) {
+      expired_.add();
+      granted_.add();
+      lease = {holder, false, request, now + ttl_};
+    } else if (lease.holder == holder && lease.request != request) {
+      renewed_.add();
+      lease.request = request;
+      lease.shared = true;
+      lease.deadline = now + ttl_;
+    } else {
+      conflicts_.add();
+      return LeaseAnswer::leased;
+    }
+    table_.leases().move_to_back(order_, number);
+    return LeaseAnswer::granted;
+  }
 
   template <class Predicate>
-  bool release_if(const K& key, SteadyTime now, Predicate predicate) {
-    const auto it = by_key_.find(key);
-    if (it == by_key_.end()) return false;
-    const Lease& lease = leases_[it->second];
-    if (now >= lease.deadline || !predicate(lease)) return false;
-    drop(it);
+  bool release_if(const K& key, Hash hash, SteadyTime now, Predicate predicate) {
+    const Found found = table_.find(key, hash);
+    if (found.kind != Table::Kind::leased) return false;
+    if (now >= at(found.number).deadline || !predicate(at(found.number))) return false;
+    drop(found.number, hash);
     released_.add();
     return true;
   }
 
-  void drop(typename detail::FlatMap<K, Index>::iterator it) {
-    leases_.erase(order_, it->second);
-    by_key_.erase(it);
-    active_.store(leases_.size());
+  void drop(Number number, Hash hash) {
+    table_.erase_lease(order_, number, hash);
+    active_.store(size());
   }
 
+  Table& table_;
   std::chrono::nanoseconds ttl_;
   std::size_t max_leases_;
-  Leases leases_;
-  typename Leases::List order_;
-  detail::FlatMap<K, Index> by_key_;
+  typename Table::Leases::List order_;
   detail::Counter active_, granted_, renewed_, expired_, released_, converted_, conflicts_;
 };
 

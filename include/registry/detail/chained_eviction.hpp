@@ -7,12 +7,14 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
-#include <registry/detail/flat_map.hpp>
+#include <registry/detail/block_table.hpp>
+#include <registry/detail/chunked_array.hpp>
 #include <registry/detail/leaf_heap.hpp>
-#include <registry/detail/linked_slab.hpp>
+#include <registry/detail/lease.hpp>
 #include <registry/error.hpp>
 #include <registry/eviction.hpp>
 #include <registry/message.hpp>
@@ -32,6 +34,9 @@ namespace registry::detail {
 /// `max_ancestors` of them. A parent that would close a cycle as the entry comes, or that lies so deep that this was
 /// not ruled out, is ignored and counted: the entry has none.
 ///
+/// All it keeps is by the numbers that the storage's table gives its keys: eight bytes for the links of a block, and
+/// sixteen for its place in the order. Other storages have theirs numbered in a table of names beside them.
+///
 /// One thread at a time. What the storage throws passes through, and the policy is then as the storage is.
 template <Storage S, class Order>
 class ChainedEviction {
@@ -42,6 +47,7 @@ class ChainedEviction {
   using EntryType = Entry<key_type, value_type, metadata_type>;
   using StoredType = Stored<value_type, metadata_type>;
   using ResultType = InsertResult<value_type, metadata_type>;
+  using Table = TableOf<S>;
 
   static constexpr std::size_t max_ancestors = 65'536;
 
@@ -52,6 +58,7 @@ class ChainedEviction {
     if (storage_.size() != 0) {
       throw RegistryError{ConfigError{"storage", std::to_string(storage_.size()) + " entries", "an empty storage"}};
     }
+    keys().keep_names();
   }
 
   /// What is stored under the key, or null; valid until the next call that changes something. No use in itself.
@@ -77,17 +84,16 @@ class ChainedEviction {
     if (parent) above.emplace(*this, *parent);
     const bool closes_cycle = above && would_close_cycle(self.node(), above->node());
     if (closes_cycle) above.reset();
-    const bool is_new = !nodes_[self.node()].stored;
+    const bool is_new = !is_stored(self.node());
     if (is_new && !make_room(evicted)) return {};
     const std::optional<std::uint32_t> position = chain_position(entry.metadata);
     std::optional<StoredType> replaced = storage_.insert(std::move(entry));
 
-    Node& node = nodes_[self.node()];
-    node.stored = true;
-    node.depth = position ? *position : depth_below(above ? above->node() : none);
-    if (is_new || Order::use_renews) node.moment = ++moments_;
+    Inner& state = inner(self.node());
+    state.depth = position ? *position : depth_below(above ? above->node() : none);
+    if (is_new || Order::use_renews) state.moment = ++moments_;
     if (closes_cycle) ++cycles_ignored_;
-    const Index old_parent = std::exchange(node.parent, above ? above->keep() : none);
+    const Number old_parent = std::exchange(nodes_[self.node()].parent, above ? above->keep() : none);
     if (old_parent != none) release(old_parent);
     return {true, std::move(replaced)};
   }
@@ -95,17 +101,21 @@ class ChainedEviction {
   /// Forgets the entry and returns what was stored. Its children stay, and find it again if it comes back.
   std::optional<StoredType> erase(const key_type& key) {
     std::optional<StoredType> gone = storage_.erase(key);
-    if (const auto it = index_.find(key); it != index_.end()) forget(it->second);
+    if (const Number node = number_of(key); node != none) forget(node);
     return gone;
   }
 
   /// Whether the key is stored; where use counts, it was used now. Allocates nothing.
   bool touch(const key_type& key) {
     if constexpr (Order::use_renews) {
-      const auto it = index_.find(key);
-      if (it == index_.end() || !nodes_[it->second].stored) return false;
-      nodes_[it->second].moment = ++moments_;
-      if (leaves_.contains(it->second)) leaves_.update(leaf(it->second));
+      const Number node = number_of(key);
+      if (node == none || !is_stored(node)) return false;
+      if (is_inner(node)) {
+        inner(node).moment = ++moments_;
+      } else {
+        const Place place = nodes_[node].place;
+        leaves_.postpone(place, {++moments_, leaves_[place].depth, node}, keep_place());
+      }
       return true;
     } else {
       return storage_.find(key) != nullptr;
@@ -127,86 +137,135 @@ class ChainedEviction {
   std::size_t size() const { return storage_.size(); }
   std::optional<std::size_t> capacity() const noexcept { return capacity_; }
 
+  /// What the hub shares with the storage, where that has it.
+  auto& table() noexcept
+    requires SharesTable<S>
+  {
+    return storage_.table();
+  }
+
   /// How many parents were ignored because they would have closed a cycle, or might have (`max_ancestors`).
   std::uint64_t cycles_ignored() const noexcept { return cycles_ignored_; }
 
  private:
-  using Index = std::uint32_t;
-  static constexpr Index none = std::numeric_limits<Index>::max();
+  using Number = std::uint32_t;
+  using Place = std::uint32_t;
+  static constexpr Number none = std::numeric_limits<Number>::max();
 
-  /// A stored block, or (not `stored`) the name of one that stored children wait for.
+  /// What is known of every number: its parent's (none unless it is stored), and the place of the rest. A stored block
+  /// without children, a leaf, has the rest in the heap; what has children, an inner node, in `inner_`, and its place
+  /// is marked.
   struct Node {
-    key_type key{};
-    std::uint64_t moment = 0;
-    Index parent = none;
-    std::uint32_t children = 0;  // stored ones, and holds
+    Number parent = none;
+    Place place = 0;
+  };
+  static constexpr Place inner_bit = 0x8000'0000;
+
+  /// A block with children, or the name of one that children wait for.
+  struct Inner {
+    std::uint64_t moment = 0;  // 0: not stored
     std::uint32_t depth = 0;
-    bool stored = false;
+    std::uint32_t children = 0;  // stored ones, and holds; of a free one, the next free
   };
 
-  /// The node of a key, made if need be, that cannot leave meanwhile: it counts as a parent. The destructor lets go;
-  /// `keep` leaves the count to a child.
+  /// A node that is made, if need be, and cannot leave meanwhile: it counts as a parent. The destructor lets go; `keep`
+  /// leaves the count to a child.
   class Hold {
    public:
-    Hold(ChainedEviction& policy, const key_type& key) : policy_(policy), node_(policy.node_of(key)) {
-      policy.hold(node_);
-    }
+    Hold(ChainedEviction& policy, const key_type& key) : policy_(policy), node_(policy.hold(key)) {}
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
     ~Hold() {
       if (node_ != none) policy_.release(node_);
     }
 
-    Index node() const noexcept { return node_; }
-    Index keep() noexcept { return std::exchange(node_, none); }
+    Number node() const noexcept { return node_; }
+    Number keep() noexcept { return std::exchange(node_, none); }
 
    private:
     ChainedEviction& policy_;
-    Index node_;
+    Number node_;
   };
 
-  /// All allocations are here: what follows a change of the storage cannot fail.
-  Index node_of(const key_type& key) {
-    const auto [it, is_new] = index_.try_emplace(key, none);
-    if (!is_new) return it->second;
-    Index node = none;
-    try {
-      node = nodes_.push_back(all_, Node{key});
-      leaves_.make_room_for(node);
-    } catch (...) {
-      if (node != none) nodes_.erase(all_, node);
-      index_.erase(it);
-      throw;
+  /// Where keys have numbers: in the table that the storage shares, or in one of names alone.
+  auto& keys() noexcept {
+    if constexpr (SharesTable<S>) {
+      return storage_.table();
+    } else {
+      return names_;
     }
-    it->second = node;
+  }
+
+  Number number_of(const key_type& key) noexcept { return keys().number_of(key, keys().hash(key)); }
+
+  bool is_inner(Number node) const noexcept { return (nodes_[node].place & inner_bit) != 0; }
+  Inner& inner(Number node) noexcept { return inner_[nodes_[node].place & ~inner_bit]; }
+  const Inner& inner(Number node) const noexcept { return inner_[nodes_[node].place & ~inner_bit]; }
+  bool is_stored(Number node) const noexcept { return !is_inner(node) || inner(node).moment != 0; }
+
+  /// For the heap to say where it put a leaf.
+  auto keep_place() noexcept {
+    return [this](Number node, Place place) { nodes_[node].place = place; };
+  }
+
+  /// All allocations are here: what follows a change of the storage cannot fail.
+  Number hold(const key_type& key) {
+    const auto hash = keys().hash(key);
+    Number node = keys().number_of(key, hash);
+    if (node != none && is_inner(node)) {
+      ++inner(node).children;
+      return node;
+    }
+    if (free_inner_ == none) add_inner();
+    if (node == none) {
+      while (nodes_.size() <= keys().numbers()) nodes_.push_back({});
+      leaves_.reserve(nodes_.size());
+      node = keys().add_name(key, hash);
+      become_inner(node, {0, 0, 1});
+    } else {
+      const Place place = nodes_[node].place;
+      const Leaf leaf = leaves_[place];
+      leaves_.erase(place, keep_place());
+      become_inner(node, {leaf.moment, leaf.depth, 1});
+    }
     return node;
   }
 
-  void hold(Index node) noexcept {
-    if (nodes_[node].children++ == 0 && nodes_[node].stored) leaves_.erase(node);
-  }
-
-  void release(Index node) noexcept {
-    if (--nodes_[node].children != 0) return;
-    if (nodes_[node].stored) {
-      leaves_.push(leaf(node));
+  void release(Number node) noexcept {
+    const Inner state = inner(node);
+    if (state.children > 1) {
+      --inner(node).children;
+      return;
+    }
+    give_back_inner(node);
+    if (state.moment != 0) {
+      leaves_.push({state.moment, state.depth, node}, keep_place());
     } else {
-      discard(node);
+      keys().erase_name(node);
     }
   }
 
-  void discard(Index node) noexcept {
-    index_.erase(nodes_[node].key);
-    nodes_.erase(all_, node);
+  void add_inner() {
+    inner_.push_back({0, 0, free_inner_});
+    free_inner_ = static_cast<std::uint32_t>(inner_.size() - 1);
+  }
+  void become_inner(Number node, const Inner& state) noexcept {
+    nodes_[node].place = free_inner_ | inner_bit;
+    free_inner_ = std::exchange(inner(node), state).children;
+  }
+  void give_back_inner(Number node) noexcept {
+    inner(node) = {0, 0, free_inner_};
+    free_inner_ = nodes_[node].place & ~inner_bit;
   }
 
   /// The entry of this node is not stored any more.
-  void forget(Index node) noexcept {
-    nodes_[node].stored = false;
-    const Index parent = std::exchange(nodes_[node].parent, none);
-    if (nodes_[node].children == 0) {
-      leaves_.erase(node);
-      discard(node);
+  void forget(Number node) noexcept {
+    const Number parent = std::exchange(nodes_[node].parent, none);
+    if (is_inner(node)) {
+      inner(node).moment = 0;
+    } else {
+      leaves_.erase(nodes_[node].place, keep_place());
+      keys().erase_name(node);
     }
     if (parent != none) release(parent);
   }
@@ -220,10 +279,10 @@ class ChainedEviction {
   }
 
   void evict_front(std::vector<EntryType>& evicted) {
-    const Index node = leaves_.front().node;
-    evicted.push_back({nodes_[node].key, {}, {}});  // first: once the storage has let go, nothing may fail
+    const Number node = leaves_.front().node;
+    evicted.push_back({keys()[node].key, {}, {}});  // first: once the storage has let go, nothing may fail
     try {
-      std::optional<StoredType> gone = storage_.erase(nodes_[node].key);
+      std::optional<StoredType> gone = storage_.erase(evicted.back().key);
       if (gone) {
         evicted.back().value = std::move(gone->value);
         evicted.back().metadata = std::move(gone->metadata);
@@ -239,28 +298,30 @@ class ChainedEviction {
 
   /// Only a block that has children can be an ancestor of anything. One of its children here is the hold, and if it
   /// names itself as its parent, so is another.
-  bool would_close_cycle(Index node, Index parent) const noexcept {
-    if (nodes_[node].children == 1 || nodes_[node].parent == parent) return false;
+  bool would_close_cycle(Number node, Number parent) const noexcept {
+    if (inner(node).children == 1 || nodes_[node].parent == parent) return false;
     std::size_t seen = 0;
-    for (Index at = parent; at != none; at = nodes_[at].parent) {
+    for (Number at = parent; at != none; at = nodes_[at].parent) {
       if (at == node || ++seen > max_ancestors) return true;
     }
     return false;
   }
 
-  std::uint32_t depth_below(Index parent) const noexcept {
-    if (parent == none || !nodes_[parent].stored) return 0;
-    const std::uint32_t depth = nodes_[parent].depth;
+  std::uint32_t depth_below(Number parent) const noexcept {
+    if (parent == none || !is_stored(parent)) return 0;
+    const std::uint32_t depth = inner(parent).depth;
     return depth == std::numeric_limits<std::uint32_t>::max() ? depth : depth + 1;
   }
 
-  Leaf leaf(Index node) const noexcept { return {nodes_[node].moment, nodes_[node].depth, node}; }
+  struct NoTable {};
+  using Names = std::conditional_t<SharesTable<S>, NoTable, BlockTable<key_type, NoMetadata, NoMetadata>>;
 
   S storage_;
   std::size_t capacity_;
-  FlatMap<key_type, Index> index_;
-  LinkedSlab<Node> nodes_;
-  typename LinkedSlab<Node>::List all_;
+  [[no_unique_address]] Names names_;
+  ChunkedArray<Node> nodes_;
+  ChunkedArray<Inner> inner_;
+  std::uint32_t free_inner_ = none;
   LeafHeap<Order> leaves_;
   std::uint64_t moments_ = 0;
   std::uint64_t cycles_ignored_ = 0;

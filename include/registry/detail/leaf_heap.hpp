@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
-#include <vector>
+
+#include <registry/detail/chunked_array.hpp>
+#include <registry/detail/prefetch.hpp>
 
 namespace registry::detail {
 
@@ -15,71 +17,91 @@ struct Leaf {
   std::uint32_t node = 0;
 };
 
-/// Leaves in the order `Order::before(leaf, leaf)`: a heap that knows where each node is in it, so that any leaf can go
-/// or change its place. Groups of four make it half as high as a binary one, and three leaves of four lie at its
-/// bottom, where what was just used belongs: a change of place is O(log n), and mostly O(1).
+/// Leaves in the order `Order::before(leaf, leaf)`: a heap from which any leaf can be taken by its place. Whoever
+/// pushes leaves keeps their places: each call that changes something is given `moved(node, place)`, which is told of
+/// every leaf that it puts somewhere.
+///
+/// Groups of four, a cache line each, make it half as high as a binary one, and three leaves of four lie at its bottom,
+/// where what was just used belongs: a change of place is O(log n), and mostly O(1). It never moves to grow.
 template <class Order>
 class LeafHeap {
  public:
-  using Node = std::uint32_t;
+  using Place = std::uint32_t;
 
-  /// Sees to it that nodes up to this one can be pushed without an allocation, so that `push` cannot fail.
-  void make_room_for(Node node) {
-    if (node >= places_.size()) places_.resize(std::size_t{node} + 1, absent);
-    if (leaves_.capacity() < places_.size()) leaves_.reserve(places_.capacity());
+  /// Sees to it that a `push` up to this number of leaves needs no memory, so that it cannot fail.
+  void reserve(std::size_t leaves) {
+    leaves_.reserve(root + leaves);
+    while (leaves_.size() < root) leaves_.push_back({});
   }
 
-  bool empty() const noexcept { return leaves_.empty(); }
-  std::size_t size() const noexcept { return leaves_.size(); }
-  bool contains(Node node) const noexcept { return node < places_.size() && places_[node] != absent; }
+  bool empty() const noexcept { return leaves_.size() <= root; }
+  std::size_t size() const noexcept { return empty() ? 0 : leaves_.size() - root; }
 
   /// The leaf before all others; there must be one.
-  const Leaf& front() const noexcept { return leaves_.front(); }
+  const Leaf& front() const noexcept { return leaves_[root]; }
 
-  /// Adds a node that is not in the heap and that room was made for.
-  void push(const Leaf& leaf) noexcept {
+  const Leaf& operator[](Place place) const noexcept { return leaves_[place]; }
+
+  /// Adds a leaf that room was made for.
+  template <class Moved>
+  void push(const Leaf& leaf, Moved moved) noexcept {
     leaves_.push_back(leaf);
-    settle(leaves_.size() - 1, leaf);
+    settle(leaves_.size() - 1, leaf, moved);
   }
 
-  /// Gives a node that is in the heap its new place.
-  void update(const Leaf& leaf) noexcept { settle(places_[leaf.node], leaf); }
+  /// Puts in the place of a leaf one that is not before it.
+  template <class Moved>
+  void postpone(Place place, const Leaf& leaf, Moved moved) noexcept {
+    sink<false>(place, leaf, moved);
+  }
 
-  /// Takes a node that is in the heap out of it.
-  void erase(Node node) noexcept {
-    const std::size_t hole = places_[node];
-    places_[node] = absent;
+  template <class Moved>
+  void erase(Place place, Moved moved) noexcept {
     const Leaf last = leaves_.back();
     leaves_.pop_back();
-    if (last.node != node) settle(hole, last);
+    if (place != leaves_.size()) settle(place, last, moved);
   }
 
  private:
-  static constexpr std::uint32_t absent = std::numeric_limits<std::uint32_t>::max();
   static constexpr std::size_t arity = 4;
+  /// Places below are not used, so that every four leaves below one begin at a multiple of four.
+  static constexpr std::size_t root = arity - 1;
+  static constexpr std::size_t above(std::size_t place) noexcept { return place / arity + arity - 2; }
+  static constexpr std::size_t below(std::size_t place) noexcept { return (place - (arity - 2)) * arity; }
 
-  /// Puts `leaf` where it belongs, starting from a place whose own leaf is not needed any more.
-  void settle(std::size_t place, const Leaf leaf) noexcept {
-    while (place > 0) {
-      const std::size_t above = (place - 1) / arity;
-      if (!Order::before(leaf, leaves_[above])) break;
-      put(place, leaves_[above]);
-      place = above;
-    }
-    for (;;) {
-      const std::size_t below = first_below(place);
-      if (below == leaves_.size() || !Order::before(leaves_[below], leaf)) break;
-      put(place, leaves_[below]);
-      place = below;
-    }
-    put(place, leaf);
+  template <class Moved>
+  void put(std::size_t place, const Leaf& leaf, Moved& moved) noexcept {
+    leaves_[place] = leaf;
+    moved(leaf.node, static_cast<Place>(place));
   }
 
-  /// The first in order of the up to four leaves below a place; the end if there is none.
-  std::size_t first_below(std::size_t place) const noexcept {
-    const std::size_t begin = place * arity + 1;
-    if (begin >= leaves_.size()) return leaves_.size();
-    const std::size_t end = begin + arity < leaves_.size() ? begin + arity : leaves_.size();
+  /// Puts `leaf` where it belongs, starting from a place whose own leaf is not needed any more.
+  template <class Moved>
+  void settle(std::size_t place, const Leaf leaf, Moved& moved) noexcept {
+    if (place == root || !Order::before(leaf, leaves_[above(place)])) return sink<true>(place, leaf, moved);
+    do {
+      put(place, leaves_[above(place)], moved);
+      place = above(place);
+    } while (place > root && Order::before(leaf, leaves_[above(place)]));
+    put(place, leaf, moved);
+  }
+
+  /// The same, for a leaf that is not before the one above. What comes from the bottom goes back to it, through all
+  /// levels, and they are fetched ahead; what was used mostly stays where it is, and fetching would only cost.
+  template <bool fetches_ahead, class Moved>
+  void sink(std::size_t place, const Leaf leaf, Moved& moved) noexcept {
+    for (std::size_t first = below(place); first < leaves_.size(); first = below(place)) {
+      first = first_of_four(first);
+      if (!Order::before(leaves_[first], leaf)) break;
+      put(place, leaves_[first], moved);
+      place = first;
+      if constexpr (fetches_ahead) fetch_below(below(place));
+    }
+    put(place, leaf, moved);
+  }
+
+  std::size_t first_of_four(std::size_t begin) const noexcept {
+    const std::size_t end = std::min(begin + arity, leaves_.size());
     std::size_t first = begin;
     for (std::size_t i = begin + 1; i < end; ++i) {
       if (Order::before(leaves_[i], leaves_[first])) first = i;
@@ -87,13 +109,13 @@ class LeafHeap {
     return first;
   }
 
-  void put(std::size_t place, const Leaf& leaf) noexcept {
-    leaves_[place] = leaf;
-    places_[leaf.node] = static_cast<std::uint32_t>(place);
+  /// One of the groups below these four may be next but one: in a large heap none of them is in a cache.
+  [[gnu::always_inline]] void fetch_below(std::size_t begin) const noexcept {
+    if (below(begin + arity) > leaves_.size()) return;
+    for (std::size_t i = 0; i < arity; ++i) prefetch_line(&leaves_[below(begin + i)]);
   }
 
-  std::vector<Leaf> leaves_;
-  std::vector<std::uint32_t> places_;
+  ChunkedArray<Leaf> leaves_;
 };
 
 }  // namespace registry::detail

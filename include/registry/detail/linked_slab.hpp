@@ -6,12 +6,14 @@
 #include <limits>
 #include <stdexcept>
 #include <utility>
-#include <vector>
+
+#include <registry/detail/chunked_array.hpp>
+#include <registry/detail/prefetch.hpp>
 
 namespace registry::detail {
 
 /// Nodes in one array, addressed by 32-bit index and linked into lists: an order (of grant, of use) whose every
-/// operation is O(1) and allocates nothing per node once the array has grown. Freed nodes are reused.
+/// operation is O(1) and allocates nothing per node. Freed nodes are reused; growing moves none.
 template <class T>
 class LinkedSlab {
  public:
@@ -33,6 +35,7 @@ class LinkedSlab {
       nodes_.push_back({std::move(value), none, none});
     } else {
       free_ = nodes_[index].next;
+      if (free_ != none) prefetch_line(&nodes_[free_]);  // the node that comes next may lie anywhere
       nodes_[index].value = std::move(value);
     }
     link_back(list, index);
@@ -82,7 +85,7 @@ class LinkedSlab {
     (node.next == none ? list.back : nodes_[node.next].previous) = node.previous;
   }
 
-  std::vector<Node> nodes_;
+  ChunkedArray<Node> nodes_;
   Index free_ = none;
   std::size_t size_ = 0;
 };

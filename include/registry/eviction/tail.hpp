@@ -30,7 +30,7 @@ struct DeepestThenOldest {
 /// again changes parent and depth to what is said now, and leaves the age as it was. `touch` changes nothing.
 ///
 /// Models `Eviction`; its members, with `insert_with_parent` and `cycles_ignored`, are those of `ChainedEviction`. Each
-/// call costs a few look-ups and O(log leaves); a bound of n entries costs about 70 bytes for each beside the storage.
+/// call costs a few look-ups and O(log leaves); an entry costs 24 bytes beside what the storage keeps of it.
 template <Storage S>
 class TailEviction : public detail::ChainedEviction<S, detail::DeepestThenOldest> {
  public:

@@ -31,8 +31,9 @@ struct ZmqEndpoints {
   std::string register_addr;
 };
 
-/// A hub's sockets: a ROUTER for queries and a PULL for registrations. Used by one thread at a time, except `interrupt`;
-/// after a fork the child must not use it. Closing it waits for at most `linger` for answers that are still to be sent.
+/// A hub's sockets: a ROUTER for queries and a PULL for registrations. Used by one thread at a time, except
+/// `interrupt`; after a fork the child must not use it. Closing it waits for at most `linger` for answers that are
+/// still to be sent.
 class ZmqHubTransport {
  public:
   /// Throws RegistryError: TransportError if an address cannot be bound (with the address and what the system said),
@@ -136,8 +137,8 @@ class ZmqHubTransport {
       detail::zmq_attempt("set up the query socket", [&] { queries.socket.set(zmq::sockopt::router_mandatory, true); });
       detail::bind_socket(queries.socket, "queries", config.query_addr);
       detail::bind_socket(registrations.socket, "registrations", config.register_addr);
-      endpoints = {queries.socket.get(zmq::sockopt::last_endpoint),
-                   registrations.socket.get(zmq::sockopt::last_endpoint)};
+      endpoints = {
+          queries.socket.get(zmq::sockopt::last_endpoint), registrations.socket.get(zmq::sockopt::last_endpoint)};
     }
 
     bool has_message() { return queries.has_message() || registrations.has_message(); }

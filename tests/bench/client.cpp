@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+// What our client adds to a bare socket of libzmq that sends and receives the same bytes, on the clients' core; hub and
+// echo are on the servers'.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <asio/io_context.hpp>
+#include <registry/registry.hpp>
+#include <registry/transport/asio_zmq.hpp>
+#include <zmq.hpp>
+
+#include "arguments.hpp"
+#include "generator.hpp"
+#include "report.hpp"
+#include "servers.hpp"
+
+namespace bench {
+
+namespace {
+
+constexpr Catalogue catalogue{1'000'000, 1};
+
+registry::ZmqTransportConfig config_of(const Hub& peer) {
+  registry::ZmqTransportConfig config;
+  config.query_addr = "tcp://127.0.0.1:" + peer.query_address();
+  config.register_addr = "tcp://127.0.0.1:" + peer.register_address();
+  return config;
+}
+
+std::vector<std::uint64_t> stored_keys(Random& random, std::size_t count) {
+  std::vector<std::uint64_t> keys(count);
+  for (std::uint64_t& key : keys) key = key_of(first_stored + random.below(catalogue.entries));
+  return keys;
+}
+
+/// A bare DEALER that sends what our client sends and reads what it reads.
+class Dealer {
+ public:
+  Dealer(zmq::context_t& context, const Hub& peer, std::size_t batch, std::uint64_t seed)
+      : socket_(context, zmq::socket_type::dealer), random_(seed), batch_(batch) {
+    socket_.set(zmq::sockopt::linger, 0);
+    socket_.connect(config_of(peer).query_addr);
+    envelope_.client = {seed, seed};
+  }
+
+  void send() {
+    const std::vector<std::uint64_t> keys = stored_keys(random_, batch_);
+    registry::BinaryCodec<std::uint64_t, std::uint64_t, registry::NoMetadata>::encode_keys(
+        registry::MessageType::can_offload, keys, message_);
+    ++envelope_.number;
+    envelope_.encode(frame_);
+    socket_.send(zmq::const_buffer(frame_.data(), frame_.size()), zmq::send_flags::sndmore);
+    socket_.send(zmq::const_buffer(message_.data(), message_.size()), zmq::send_flags::none);
+  }
+
+  void receive() {
+    if (!socket_.recv(in_[0]) || !socket_.recv(in_[1]) || in_[1].size() != 6 + batch_) {
+      throw std::runtime_error("a wrong answer");
+    }
+    const auto* statuses = static_cast<const char*>(in_[1].data()) + 6;
+    stored_ += static_cast<std::uint64_t>(std::count(statuses, statuses + batch_, 1));
+  }
+
+ private:
+  zmq::socket_t socket_;
+  Random random_;
+  std::size_t batch_;
+  registry::Envelope envelope_;
+  registry::Bytes frame_, message_;
+  std::array<zmq::message_t, 2> in_;
+  std::uint64_t stored_ = 0;
+};
+
+struct Quantiles {
+  double p50, p99;
+};
+
+/// Of calls one after the other, in microseconds: of each kind in turn, a few at a time, so that what disturbs the
+/// machine disturbs all of them.
+std::vector<Quantiles> latencies(const std::vector<std::function<void()>>& kinds) {
+  constexpr std::size_t turns = 100;
+  constexpr std::size_t calls = 50;
+  std::vector<std::vector<double>> times(kinds.size());
+  for (std::size_t turn = 0; turn < turns; ++turn) {
+    for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+      for (std::size_t i = 0; i < calls; ++i) {
+        const auto start = Clock::now();
+        kinds[kind]();
+        times[kind].push_back(1e6 * seconds(Clock::now() - start));
+      }
+    }
+  }
+  std::vector<Quantiles> quantiles;
+  for (std::vector<double>& all : times) {
+    std::sort(all.begin(), all.end());
+    quantiles.push_back({all[all.size() / 2], all[all.size() * 99 / 100]});
+  }
+  return quantiles;
+}
+
+/// Calls per second of some threads, each calling for this long.
+double rate(std::size_t threads, std::chrono::nanoseconds time,
+            const std::function<std::function<void()>(std::size_t)>& make_call) {
+  std::atomic<bool> stop = false;
+  std::atomic<std::uint64_t> calls = 0;
+  std::vector<std::thread> running;
+  const auto start = Clock::now();
+  for (std::size_t i = 0; i < threads; ++i) {
+    running.emplace_back([&, i] {
+      const auto call = make_call(i);
+      std::uint64_t count = 0;
+      for (; !stop; ++count) call();
+      calls += count;
+    });
+  }
+  std::this_thread::sleep_for(time);
+  stop = true;
+  for (std::thread& thread : running) thread.join();
+  return static_cast<double>(calls) / seconds(Clock::now() - start);
+}
+
+class Clients {
+ public:
+  explicit Clients(const Arguments& arguments)
+      : report_(arguments.text("report")),
+        runs_(arguments.number("runs")),
+        time_(arguments.time("seconds")),
+        servers_(arguments.text("programs"), arguments.text("work")),
+        hub_(servers_.hub({"--eviction", "none", "--capacity", "1000000000"})),
+        echo_(servers_.echo()) {
+    fill(hub_.peer(), {catalogue.entries, 0});
+  }
+
+  /// One call after the other, of one key.
+  void lone_calls() {
+    auto client =
+        registry::client<std::uint64_t, std::uint64_t>(registry::ZmqTransport::connect(config_of(hub()))).build();
+    Dealer to_hub(context_, hub(), 1, 1);
+    Dealer to_echo(context_, echo(), 1, 1);
+    Random random(1);
+    const auto call = [&] {
+      if (client.can_offload(stored_keys(random, 1)).already_stored.size() != 1) throw std::runtime_error("not stored");
+    };
+    const auto round_trip = [](Dealer& dealer) {
+      return [&dealer] {
+        dealer.send();
+        dealer.receive();
+      };
+    };
+    report_.begin_table(
+        "One blocking can_offload of one key, us",
+        {"run", "client, p50", "p99", "bare socket to the hub, p50", "p99", "bare socket to the echo, p50", "p99"});
+    std::array<std::vector<double>, 4> ratios;
+    for (std::uint64_t run = 0; run < runs_; ++run) {
+      const std::vector<Quantiles> all = latencies({call, round_trip(to_hub), round_trip(to_echo)});
+      const auto& [ours, bare, floor] = std::tie(all[0], all[1], all[2]);
+      report_.row({std::to_string(run + 1), figure(ours.p50), figure(ours.p99), figure(bare.p50), figure(bare.p99),
+                   figure(floor.p50), figure(floor.p99)});
+      if (run == 0 && runs_ > 1) continue;  // connections are made, and caches filled
+      ratios[0].push_back(ours.p50 / bare.p50);
+      ratios[1].push_back(ours.p99 / bare.p99);
+      ratios[2].push_back(ours.p50 / floor.p50);
+      ratios[3].push_back(ours.p99 / floor.p99);
+    }
+    const std::string name = "one blocking can_offload of one key against a raw zmq round trip of the same bytes ";
+    report_.judge(name + "to the hub, p50", at_most(1.05, " x"), Spread::of(ratios[0]));
+    report_.judge(name + "to the hub, p99", at_most(1.1, " x"), Spread::of(ratios[1]));
+    report_.judge(name + "to an echo, p50", at_most(1.05, " x"), Spread::of(ratios[2]));
+    report_.judge(name + "to an echo, p99", at_most(1.1, " x"), Spread::of(ratios[3]));
+  }
+
+  /// Sixty-four calls of a hundred keys in flight.
+  void pipelined_calls() {
+    constexpr std::size_t batch = 100;
+    report_.begin_table(
+        "Asynchronous client, window 64, 100 keys a call", {"run", "client, keys/s", "bare socket, keys/s"});
+    std::vector<double> ratios;
+    for (std::uint64_t run = 0; run < runs_; ++run) {
+      const double ours = asynchronous_rate(batch) * batch;
+      const double bare = bare_rate(batch) * batch;
+      report_.row({std::to_string(run + 1), figure(ours / 1e6) + " M", figure(bare / 1e6) + " M"});
+      ratios.push_back(ours / bare);
+    }
+    report_.judge("asynchronous client, window 64, 100 keys a call, against a raw pipelined client",
+                  at_least(0.95, " x"), Spread::of(ratios));
+  }
+
+  /// One key per message, from several threads of one client.
+  void small_batches(std::size_t threads) {
+    report_.begin_table(
+        "One key per call, " + std::to_string(threads) + " threads", {"run", "client, keys/s", "naive, keys/s"});
+    std::vector<double> ratios;
+    for (std::uint64_t run = 0; run < runs_; ++run) {
+      auto client =
+          registry::client<std::uint64_t, std::uint64_t>(registry::ZmqTransport::connect(config_of(hub()))).build();
+      const double ours = rate(threads, time_, [&](std::size_t thread) -> std::function<void()> {
+        return [&client, random = Random(thread)]() mutable { client.can_offload(stored_keys(random, 1)); };
+      });
+      const double naive = rate(threads, time_, [&](std::size_t thread) -> std::function<void()> {
+        return [dealer = std::make_shared<Dealer>(context_, hub(), 1, thread)] {
+          dealer->send();
+          dealer->receive();
+        };
+      });
+      report_.row({std::to_string(run + 1), figure(ours / 1e6) + " M", figure(naive / 1e6) + " M"});
+      ratios.push_back(ours / naive);
+    }
+    report_.judge("one key per message, " + std::to_string(threads) +
+                      " threads of one client, against the naive (a "
+                      "socket and a message for each)",
+                  at_least(3, " x"), Spread::of(ratios));
+  }
+
+ private:
+  static constexpr std::size_t window = 64;
+
+  const Hub& hub() const { return static_cast<const Hub&>(hub_.peer()); }
+  const Hub& echo() const { return static_cast<const Hub&>(echo_.peer()); }
+
+  double asynchronous_rate(std::size_t batch) {
+    asio::io_context io(1);
+    auto client = registry::client<std::uint64_t, std::uint64_t>(
+                      registry::AsioZmqTransport::connect(io.get_executor(), config_of(hub())))
+                      .build();
+    Random random(1);
+    std::uint64_t calls = 0;
+    const auto start = Clock::now();
+    const auto end = start + time_;
+    std::function<void()> call = [&] {
+      client.async_can_offload(stored_keys(random, batch), [&](std::error_code code, const auto& result) {
+        if (code || result.already_stored.size() != batch) throw std::runtime_error("an asynchronous call failed");
+        ++calls;
+        if (Clock::now() < end) call();
+      });
+    };
+    for (std::size_t i = 0; i < window; ++i) call();
+    io.run();
+    return static_cast<double>(calls) / seconds(Clock::now() - start);
+  }
+
+  double bare_rate(std::size_t batch) {
+    Dealer dealer(context_, hub(), batch, 1);
+    std::uint64_t calls = 0;
+    const auto start = Clock::now();
+    const auto end = start + time_;
+    for (std::size_t i = 0; i < window; ++i) dealer.send();
+    for (std::size_t in_flight = window; in_flight > 0; ++calls) {
+      dealer.receive();
+      if (Clock::now() < end) {
+        dealer.send();
+      } else {
+        --in_flight;
+      }
+    }
+    return static_cast<double>(calls) / seconds(Clock::now() - start);
+  }
+
+  Report report_;
+  std::uint64_t runs_;
+  std::chrono::nanoseconds time_;
+  Servers servers_;
+  Server hub_;
+  Server echo_;
+  zmq::context_t context_;
+};
+
+}  // namespace
+
+}  // namespace bench
+
+int main(int argc, char** argv) try {
+  bench::pin_to(bench::client_core);
+  bench::Clients clients(bench::Arguments(
+      argc, argv, {{"programs", ""}, {"report", "."}, {"work", "/tmp"}, {"runs", "5"}, {"seconds", "1"}}));
+  clients.lone_calls();
+  clients.pipelined_calls();
+  clients.small_batches(4);
+  clients.small_batches(16);
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "bench_client: %s\n", error.what());
+  return 1;
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include <emmintrin.h>
+
+namespace bench {
+
+/// The floor under any catalogue: a flat table of 8-byte keys and values in groups of 16, a byte of each hash beside
+/// them, looked up for a whole batch with prefetch. It cannot grow or forget, and trusts its keys.
+class FloorTable {
+ public:
+  explicit FloorTable(std::size_t entries)
+      : mask_(std::bit_ceil(entries * 8 / 7 / width + 1) - 1),
+        tags_(std::make_unique<Tags[]>(mask_ + 1)),
+        slots_(std::make_unique<Slot[]>((mask_ + 1) * width)) {}
+
+  void insert(std::uint64_t key, std::uint64_t value) {
+    const std::uint64_t hash = hash_of(key);
+    for (std::size_t group = hash & mask_;; group = (group + 1) & mask_) {
+      const unsigned empty = matches(group, 0);
+      if (empty == 0) continue;
+      const auto i = static_cast<std::size_t>(std::countr_zero(empty));
+      tags_[group].bytes[i] = tag_of(hash);
+      slots_[group * width + i] = {key, value};
+      return;
+    }
+  }
+
+  /// How many of the keys are there; in three steps, so that the batch waits for memory once per step and not per key,
+  /// and without a branch that depends on what is found.
+  std::size_t count(std::span<const std::uint64_t> keys) const {
+    constexpr std::size_t most = 128;
+    static constexpr Slot none{};
+    std::uint64_t hashes[most];
+    const Slot* candidates[most];
+    bool undecided[most];
+    std::size_t found = 0;
+    for (; !keys.empty(); keys = keys.subspan(std::min(most, keys.size()))) {
+      const std::size_t n = std::min(most, keys.size());
+      for (std::size_t i = 0; i < n; ++i) {
+        hashes[i] = hash_of(keys[i]);
+        __builtin_prefetch(&tags_[hashes[i] & mask_]);
+      }
+      for (std::size_t i = 0; i < n; ++i) {
+        const std::size_t group = hashes[i] & mask_;
+        const unsigned hits = matches(group, tag_of(hashes[i]));
+        const Slot* first = &slots_[group * width + static_cast<std::size_t>(std::countr_zero(hits | 1U << width))];
+        candidates[i] = hits != 0 ? first : &none;
+        undecided[i] = (hits & (hits - 1)) != 0 || matches(group, 0) == 0;
+        __builtin_prefetch(candidates[i]);
+      }
+      for (std::size_t i = 0; i < n; ++i) {
+        const bool is_there = candidates[i]->key == keys[i];
+        found += is_there ? 1U : 0U;
+        if (undecided[i] && !is_there && find(keys[i], hashes[i]) != nullptr) ++found;
+      }
+    }
+    return found;
+  }
+
+  const std::uint64_t* find(std::uint64_t key) const { return find(key, hash_of(key)); }
+
+ private:
+  static constexpr std::size_t width = 16;
+
+  struct alignas(16) Tags {
+    std::uint8_t bytes[width] = {};
+  };
+  struct Slot {
+    std::uint64_t key, value;
+  };
+
+  static std::uint64_t hash_of(std::uint64_t key) noexcept {
+    __extension__ using Product = unsigned __int128;
+    const Product product = static_cast<Product>(key ^ 0x5851f42d4c957f2d) * 0x9e3779b97f4a7c15;
+    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64U);
+  }
+
+  static std::uint8_t tag_of(std::uint64_t hash) noexcept { return static_cast<std::uint8_t>(hash >> 57U | 0x80U); }
+
+  unsigned matches(std::size_t group, std::uint8_t tag) const noexcept {
+    const __m128i tags = _mm_load_si128(reinterpret_cast<const __m128i*>(tags_[group].bytes));
+    return static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8(static_cast<char>(tag)))));
+  }
+
+  const std::uint64_t* find(std::uint64_t key, std::uint64_t hash) const noexcept {
+    for (std::size_t group = hash & mask_;; group = (group + 1) & mask_) {
+      for (unsigned hits = matches(group, tag_of(hash)); hits != 0; hits &= hits - 1) {
+        const Slot& slot = slots_[group * width + static_cast<std::size_t>(std::countr_zero(hits))];
+        if (slot.key == key) return &slot.value;
+      }
+      if (matches(group, 0) != 0) return nullptr;
+    }
+  }
+
+  std::size_t mask_;
+  std::unique_ptr<Tags[]> tags_;
+  std::unique_ptr<Slot[]> slots_;
+};
+
+}  // namespace bench

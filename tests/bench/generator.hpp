@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "keys.hpp"
+#include "peers/peer.hpp"
+#include "process.hpp"
+#include "statistics.hpp"
+
+namespace bench {
+
+/// Which keys are asked for: all of one sort, or a third of each, in random order.
+enum class Mix { fresh, stored, thirds };
+
+/// How many of the keys asked for are new, stored, and leased by somebody else.
+struct Asked {
+  std::uint64_t fresh = 0, stored = 0, leased = 0;
+};
+
+/// What a server knows before it is measured.
+struct Catalogue {
+  std::uint64_t entries = 0;
+  std::uint64_t leases = 0;
+};
+
+/// Requests encoded beforehand, some million keys of them, so that the keys come from all over the catalogue and no
+/// cache holds them. Only what must differ from one use to the next is written when they are sent: new keys, the
+/// client and the number.
+class Requests {
+ public:
+  Requests(const Peer& peer, Operation operation, Mix mix, std::size_t batch, Catalogue catalogue)
+      : peer_(peer), operation_(operation), batch_(batch) {
+    constexpr std::size_t keys_in_all = 3'000'000;
+    Random random(batch);
+    std::vector<std::uint64_t> keys(batch);
+    std::vector<bool> is_new(batch);
+    for (std::size_t left = std::max<std::size_t>(keys_in_all / batch, 16); left > 0; --left) {
+      Item item{bytes_.size(), 0, new_at_.size(), 0, {}};
+      for (std::size_t i = 0; i < batch; ++i) {
+        const std::uint64_t sort = mix == Mix::thirds ? random.below(3) : mix == Mix::fresh ? 0 : 1;
+        is_new[i] = sort == 0;
+        if (sort == 0) {
+          ++item.asked.fresh;
+        } else if (sort == 1) {
+          keys[i] = key_of(first_stored + random.below(catalogue.entries));
+          ++item.asked.stored;
+        } else {
+          keys[i] = key_of(first_leased + random.below(catalogue.leases));
+          ++item.asked.leased;
+        }
+      }
+      Request request;
+      peer.encode(operation, keys, request);
+      for (std::size_t i = 0; i < batch; ++i) {
+        if (is_new[i]) new_at_.push_back(request.key_at[i]);
+      }
+      item.size = request.bytes.size();
+      item.new_count = new_at_.size() - item.first_new;
+      bytes_ += request.bytes;
+      items_.push_back(item);
+    }
+  }
+
+  /// Appends the n-th request (they come round again), as the `number`-th of this client, with new keys counted from
+  /// `next_new` on; what it asks for.
+  Asked append(std::size_t n, std::uint64_t client, std::uint64_t number, std::uint64_t& next_new,
+               std::string& out) const {
+    const Item& item = items_[n % items_.size()];
+    const std::size_t begin = out.size();
+    out.append(bytes_, item.begin, item.size);
+    for (std::size_t i = 0; i < item.new_count; ++i) {
+      peer_.put_key(out.data() + begin + new_at_[item.first_new + i], key_of(next_new++));
+    }
+    peer_.stamp({out.data() + begin, item.size}, client, number);
+    return item.asked;
+  }
+
+  const Peer& peer() const noexcept { return peer_; }
+  Operation operation() const noexcept { return operation_; }
+  std::size_t batch() const noexcept { return batch_; }
+  std::size_t size() const noexcept { return items_.size(); }
+
+ private:
+  struct Item {
+    std::size_t begin, size, first_new, new_count;
+    Asked asked;
+  };
+
+  const Peer& peer_;
+  Operation operation_;
+  std::size_t batch_;
+  std::string bytes_;
+  std::vector<std::uint32_t> new_at_;
+  std::vector<Item> items_;
+};
+
+/// A connection with what is on its way in either direction.
+class Stream {
+ public:
+  Stream(const Peer& peer, Operation operation, std::size_t batch)
+      : socket_(peer.connect(operation)), reader_(peer.reader(operation, batch)), in_(std::size_t{1} << 16U) {}
+
+  /// Where to append requests.
+  std::string& out() noexcept { return out_; }
+  std::size_t unsent() const noexcept { return out_.size() - sent_; }
+
+  /// Sends and receives what is possible at once; how many batches were completed.
+  std::uint64_t advance() {
+    if (unsent() > 0) {
+      sent_ += socket_.send_some(std::string_view(out_).substr(sent_));
+      if (unsent() == 0) {
+        out_.clear();
+        sent_ = 0;
+      }
+    }
+    if (filled_ == in_.size()) in_.resize(in_.size() * 2);
+    const std::size_t received = socket_.receive_some(in_.data() + filled_, in_.size() - filled_);
+    if (received == 0) return 0;
+    filled_ += received;
+    std::uint64_t batches = 0;
+    const char* rest = reader_->read(in_.data(), in_.data() + filled_, tally_, batches);
+    filled_ -= static_cast<std::size_t>(rest - in_.data());
+    std::memmove(in_.data(), rest, filled_);
+    return batches;
+  }
+
+  void wait(std::optional<std::chrono::nanoseconds> limit) { socket_.wait(unsent() > 0, limit); }
+
+  const Tally& tally() const noexcept { return tally_; }
+
+ private:
+  Socket socket_;
+  std::unique_ptr<Reader> reader_;
+  std::string out_;
+  std::size_t sent_ = 0;
+  std::vector<char> in_;
+  std::size_t filled_ = 0;
+  Tally tally_;
+};
+
+/// Numbers of keys, one behind the other.
+struct Range {
+  std::uint64_t first = 0, count = 0;
+};
+
+/// Asks for all keys of a range in order, a thousand at a time; what the replies said.
+inline Tally sweep(const Peer& peer, Operation operation, Range range, std::uint64_t client) {
+  constexpr std::size_t batch = 1000;
+  constexpr std::size_t window = 16;
+  std::vector<std::uint64_t> keys;
+  Tally tally;
+  // What does not fill a batch is asked for by itself: a reader knows one size of batch.
+  for (const std::size_t size : {batch, static_cast<std::size_t>(range.count % batch)}) {
+    std::uint64_t batches = size == 0 ? 0 : size == batch ? range.count / batch : 1;
+    if (batches == 0) continue;
+    Stream stream(peer, operation, size);
+    for (std::uint64_t in_flight = 0, number = 0; batches > 0 || in_flight > 0 || stream.unsent() > 0;) {
+      while (batches > 0 && in_flight < window && stream.unsent() < 100'000) {
+        keys.clear();
+        for (std::size_t i = 0; i < size; ++i) keys.push_back(key_of(range.first++));
+        Request request;
+        peer.encode(operation, keys, request);
+        peer.stamp(request.bytes, client, ++number);
+        stream.out() += request.bytes;
+        --batches;
+        if (peer.replies(operation)) ++in_flight;
+      }
+      const std::uint64_t done = stream.advance();
+      in_flight -= done;
+      if (done == 0 && (in_flight > 0 || stream.unsent() > 0)) stream.wait(std::nullopt);
+    }
+    tally += stream.tally();
+  }
+  return tally;
+}
+
+/// Waits until a server that does not reply to `store` has stored the key of this number.
+inline void wait_until_stored(const Peer& peer, std::uint64_t number) {
+  while (sweep(peer, Operation::match, {number, 1}, 1).found == 0) {
+    std::this_thread::sleep_for(std::chrono::microseconds{200});
+  }
+}
+
+/// Brings a server to know the catalogue: entries, and leases of a client that is none of those that will ask.
+inline void fill(const Peer& peer, Catalogue catalogue) {
+  constexpr std::uint64_t somebody_else = 1;
+  sweep(peer, Operation::store, {first_stored, catalogue.entries}, somebody_else);
+  if (!peer.replies(Operation::store)) wait_until_stored(peer, first_stored + catalogue.entries - 1);
+  const Tally tally = sweep(peer, Operation::claim, {first_leased, catalogue.leases}, somebody_else);
+  if (tally.granted != catalogue.leases) throw std::runtime_error(peer.name() + " did not grant all leases");
+}
+
+/// What a group of equal clients does. With a rate, a batch is due at its time whatever became of those before, and
+/// its latency counts from then: a server that stalls is charged for all who would have asked meanwhile.
+struct Load {
+  const Requests* requests = nullptr;
+  std::size_t clients = 1;
+  std::size_t window = 1;
+  /// Batches a second, of all clients together; nothing: each asks again as soon as its window has room.
+  std::optional<double> rate = std::nullopt;
+  /// Whether the replies must say what is true of the catalogue; not where others change it meanwhile.
+  bool checked = true;
+};
+
+/// What a group of clients got.
+struct Result {
+  double keys_per_second = 0;
+  Histogram latency;
+  /// Of the server, over all groups at once.
+  double busy = 0;
+  double cpu_ns_per_key = 0;
+};
+
+/// Runs groups of clients against a server at the same time, each client a process on its core: some warming up, then
+/// the time that is measured. What every reply said is counted and compared with what was asked; afterwards clients
+/// give back what they were granted and remove what they stored.
+class Generator {
+ public:
+  explicit Generator(std::chrono::nanoseconds measured) : measured_(measured) {}
+
+  std::vector<Result> run(const Process& server, const std::vector<Load>& loads) {
+    phase_->store(Phase::connect);
+    std::vector<Job> jobs;
+    for (const Load& load : loads) {
+      for (std::size_t i = 0; i < load.clients; ++i) jobs.push_back({&load, i});
+    }
+    const Shared<Progress> progress(jobs.size());
+    std::vector<Process> clients;
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      const std::uint64_t number = ++clients_made_;
+      clients.push_back(Process::fork(client_core, [&, i, number] {
+        Client(jobs[i], number, *phase_.operator->(), progress[i]).run();
+        return 0;
+      }));
+    }
+    wait_for_all(clients, progress, [](const Progress& one) { return one.is_ready.load(); });
+    // Where nothing is replied to, what was sent is not yet done: all of it is measured, from the first to the last.
+    const bool none_replies = std::none_of(loads.begin(), loads.end(), [](const Load& load) {
+      return load.requests->peer().replies(load.requests->operation());
+    });
+    Sample before = sample(server, progress);
+    phase_->store(Phase::warm_up);
+    if (!none_replies) {
+      std::this_thread::sleep_for(warm_up);
+      before = sample(server, progress);
+    }
+    phase_->store(Phase::measure);
+    std::this_thread::sleep_for(measured_);
+    Sample after = sample(server, progress);
+    phase_->store(Phase::stop);
+    wait_for_all(clients, progress, [](const Progress& one) { return one.is_done.load(); });
+    if (none_replies) after = sample(server, progress);
+    phase_->store(Phase::tidy_up);
+    for (Process& client : clients) {
+      if (client.wait() != 0) throw std::runtime_error("a client failed");
+    }
+    return results(loads, progress, before, after);
+  }
+
+  Result run(const Process& server, const Load& load) { return run(server, std::vector{load}).front(); }
+
+ private:
+  enum class Phase { connect, warm_up, measure, stop, tidy_up };
+  static constexpr std::chrono::milliseconds warm_up{200};
+
+  struct Job {
+    const Load* load;
+    std::size_t index;
+  };
+
+  /// What a client tells while it runs.
+  struct Progress {
+    std::atomic<bool> is_ready;
+    std::atomic<bool> is_done;
+    std::atomic<std::uint64_t> batches;
+    Histogram latency;
+  };
+
+  struct Sample {
+    Clock::time_point time;
+    std::chrono::nanoseconds cpu;
+    std::vector<std::uint64_t> batches;
+  };
+
+  class Client {
+   public:
+    Client(const Job& job, std::uint64_t number, const std::atomic<Phase>& phase, Progress& progress)
+        : load_(*job.load),
+          requests_(*load_.requests),
+          replies_(requests_.peer().replies(requests_.operation())),
+          number_(number),
+          first_new_(first_new + (number << 30U)),
+          next_new_(first_new_),
+          next_request_(job.index * requests_.size() / load_.clients),
+          phase_(phase),
+          progress_(progress),
+          stream_(requests_.peer(), requests_.operation(), requests_.batch()) {
+      if (load_.rate) {
+        between_ =
+            std::chrono::nanoseconds{static_cast<std::int64_t>(1e9 * static_cast<double>(load_.clients) / *load_.rate)};
+        offset_ = between_ * static_cast<std::int64_t>(job.index) / static_cast<std::int64_t>(load_.clients);
+      }
+    }
+
+    void run() {
+      progress_.is_ready = true;
+      while (phase_ == Phase::connect) std::this_thread::sleep_for(std::chrono::microseconds{100});
+      due_ = Clock::now() + offset_;
+      Clock::time_point end = Clock::time_point::max();
+      for (Clock::time_point now = Clock::now();;) {
+        if (phase_ < Phase::stop) {
+          ask(now);
+        } else if (in_flight_.empty() && stream_.unsent() == 0) {
+          break;
+        } else if (end == Clock::time_point::max()) {
+          end = now + std::chrono::seconds{20};
+        } else if (now > end) {
+          throw std::runtime_error(
+              requests_.peer().name() + " left " + std::to_string(in_flight_.size()) + " requests without a reply");
+        }
+        const std::uint64_t done = stream_.advance();
+        now = Clock::now();
+        if (done > 0) {
+          note(done, now);
+        } else if (replies_ || stream_.unsent() > 0 || load_.rate) {
+          stream_.wait(time_to_sleep(now));
+          now = Clock::now();
+        }
+      }
+      check();
+      if (!replies_ && load_.checked) wait_until_stored(requests_.peer(), next_new_ - 1);
+      progress_.is_done = true;
+      while (phase_ != Phase::tidy_up) std::this_thread::sleep_for(std::chrono::milliseconds{1});
+      tidy_up();
+    }
+
+   private:
+    static constexpr std::size_t most_unsent = std::size_t{1} << 18U;
+
+    void ask(Clock::time_point now) {
+      while (stream_.unsent() < most_unsent && (load_.rate ? due_ <= now : in_flight_.size() < load_.window)) {
+        const Asked asked = requests_.append(next_request_++, number_, ++sent_, next_new_, stream_.out());
+        asked_.fresh += asked.fresh;
+        asked_.stored += asked.stored;
+        asked_.leased += asked.leased;
+        const Clock::time_point since = std::exchange(due_, due_ + between_);
+        if (replies_) {
+          in_flight_.push_back({load_.rate ? since : now, phase_ == Phase::measure});
+        } else {
+          progress_.batches.fetch_add(1, std::memory_order_relaxed);
+        }
+      }
+    }
+
+    void note(std::uint64_t done, Clock::time_point now) {
+      for (std::uint64_t i = 0; i < done; ++i) {
+        if (in_flight_.empty()) throw std::runtime_error(requests_.peer().name() + " replied more than was asked");
+        if (in_flight_.front().measured) progress_.latency.add(now - in_flight_.front().since);
+        in_flight_.pop_front();
+      }
+      progress_.batches.fetch_add(done, std::memory_order_relaxed);
+    }
+
+    std::optional<std::chrono::nanoseconds> time_to_sleep(Clock::time_point now) const {
+      constexpr std::chrono::nanoseconds most = std::chrono::milliseconds{100};
+      if (!load_.rate || phase_ >= Phase::stop) return most;
+      return std::clamp<std::chrono::nanoseconds>(due_ - now, std::chrono::nanoseconds{0}, most);
+    }
+
+    /// Every reply must have said what is true.
+    void check() const {
+      const Tally& got = stream_.tally();
+      if (!replies_ || !load_.checked) return;
+      bool right = got.keys() == asked_.fresh + asked_.stored + asked_.leased;
+      if (requests_.peer().decides()) {
+        if (requests_.operation() == Operation::claim) {
+          right = right && got.granted == asked_.fresh &&
+                  (got.taken > 0 || (got.stored == asked_.stored && got.leased == asked_.leased));
+        } else if (requests_.operation() == Operation::match) {
+          right = right && got.found == asked_.stored;
+        }
+      }
+      if (!right) {
+        throw std::runtime_error(
+            requests_.peer().name() + " answered wrongly: asked for " + std::to_string(asked_.fresh) + " new, " +
+            std::to_string(asked_.stored) + " stored, " + std::to_string(asked_.leased) + " leased keys, got " +
+            std::to_string(got.granted) + " granted, " + std::to_string(got.stored) + " stored, " +
+            std::to_string(got.leased) + " leased, " + std::to_string(got.taken) + " taken, " +
+            std::to_string(got.found) + " found");
+      }
+    }
+
+    void tidy_up() const {
+      const Range made{first_new_, next_new_ - first_new_};
+      if (made.count == 0 || !load_.checked || !requests_.peer().decides()) return;
+      const bool stores = requests_.operation() == Operation::store;
+      const Tally tally = sweep(requests_.peer(), stores ? Operation::remove : Operation::release, made, number_);
+      if (tally.done != made.count) {
+        throw std::runtime_error(requests_.peer().name() + " lost " + std::to_string(made.count - tally.done) + " of " +
+                                 std::to_string(made.count) + " keys");
+      }
+    }
+
+    struct InFlight {
+      Clock::time_point since;
+      bool measured;
+    };
+
+    const Load& load_;
+    const Requests& requests_;
+    bool replies_;
+    std::uint64_t number_;
+    std::uint64_t first_new_;
+    std::uint64_t next_new_;
+    std::size_t next_request_;
+    const std::atomic<Phase>& phase_;
+    Progress& progress_;
+    Stream stream_;
+    std::chrono::nanoseconds between_{};
+    std::chrono::nanoseconds offset_{};
+    Clock::time_point due_;
+    std::deque<InFlight> in_flight_;
+    std::uint64_t sent_ = 0;
+    Asked asked_;
+  };
+
+  template <class Predicate>
+  static void wait_for_all(std::vector<Process>& clients, const Shared<Progress>& progress, Predicate predicate) {
+    for (std::size_t i = 0; i < clients.size(); ++i) {
+      while (!predicate(progress[i])) {
+        if (clients[i].ended()) throw std::runtime_error("a client failed");
+        std::this_thread::sleep_for(std::chrono::microseconds{100});
+      }
+    }
+  }
+
+  static Sample sample(const Process& server, const Shared<Progress>& progress) {
+    Sample sample{Clock::now(), server.cpu_time(), {}};
+    for (std::size_t i = 0; i < progress.size(); ++i) sample.batches.push_back(progress[i].batches);
+    return sample;
+  }
+
+  static std::vector<Result> results(const std::vector<Load>& loads, const Shared<Progress>& progress,
+                                     const Sample& before, const Sample& after) {
+    const double time = seconds(after.time - before.time);
+    const double cpu = seconds(after.cpu - before.cpu);
+    std::vector<Result> results;
+    double all_keys = 0;
+    std::size_t i = 0;
+    for (const Load& load : loads) {
+      Result result;
+      std::uint64_t batches = 0;
+      for (std::size_t last = i + load.clients; i < last; ++i) {
+        batches += after.batches[i] - before.batches[i];
+        result.latency.add(progress[i].latency);
+      }
+      const double keys = static_cast<double>(batches * load.requests->batch());
+      all_keys += keys;
+      result.keys_per_second = keys / time;
+      results.push_back(result);
+    }
+    for (Result& result : results) {
+      result.busy = cpu / time;
+      result.cpu_ns_per_key = all_keys > 0 ? 1e9 * cpu / all_keys : 0;
+    }
+    return results;
+  }
+
+  std::chrono::nanoseconds measured_;
+  Shared<std::atomic<Phase>> phase_;
+  std::uint64_t clients_made_ = 1;
+};
+
+}  // namespace bench

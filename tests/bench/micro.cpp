@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of a hub by themselves, in one process: nanoseconds of processor time per key, by size of the catalogue.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "arguments.hpp"
+#include "floor.hpp"
+#include "phases.hpp"
+#include "process.hpp"
+#include "report.hpp"
+
+namespace bench {
+
+namespace {
+
+/// A million keys or so: no cache holds what they touch, and a small catalogue is gone through many times.
+constexpr std::size_t batches = 10'000;
+
+/// By phase, in the order in which they come.
+class Figures {
+ public:
+  std::vector<double>& operator[](const std::string& name) {
+    if (values_.count(name) == 0) order_.push_back(name);
+    return values_[name];
+  }
+  const std::vector<std::string>& names() const noexcept { return order_; }
+
+ private:
+  std::map<std::string, std::vector<double>> values_;
+  std::vector<std::string> order_;
+};
+
+Figures measure(std::uint64_t entries, std::uint64_t runs, FloorProcess& floor) {
+  Figures figures;
+  const auto each = [&](const Phase& phase) {
+    for (std::uint64_t run = 0; run < runs; ++run) {
+      const auto start = thread_cpu_time();
+      phase.work();
+      figures[phase.name].push_back(1e9 * seconds(thread_cpu_time() - start) / static_cast<double>(phase.keys));
+      phase.undo();
+      // In turn with what it is compared with.
+      if (phase.name == "decide: claim, thirds") figures["floor: look up, prefetched"].push_back(floor.lookup_ns());
+    }
+  };
+  const Phases phases(entries, batches);
+  phases.codec(each);
+  phases.table(each);
+  phases.hub(each);
+  constexpr std::uint64_t most_with_eviction = 10'000'000;
+  if (entries <= most_with_eviction) phases.eviction(each);
+  return figures;
+}
+
+void run(const Arguments& arguments) {
+  Report report(arguments.text("report"));
+  const std::vector<std::uint64_t> sizes = arguments.numbers("sizes");
+  const std::uint64_t judged = arguments.number("judged");
+
+  std::vector<Figures> all;
+  std::vector<std::string> columns{"ns per key"};
+  for (const std::uint64_t size : sizes) {
+    columns.push_back(figure(static_cast<double>(size) / 1e6) + " M");
+    FloorProcess floor(Phases(size, batches).catalogue());
+    all.push_back(measure(size, arguments.number("runs"), floor));
+    if (size != judged) continue;
+    std::vector<double> ratios;
+    const auto& decide = all.back()["decide: claim, thirds"];
+    const auto& lookup = all.back()["floor: look up, prefetched"];
+    for (std::size_t i = 0; i < decide.size(); ++i) ratios.push_back(decide[i] / lookup[i]);
+    report.judge("decide (decode to encode, no socket), thirds, " + columns.back() +
+                     " entries: ns per key against one "
+                     "prefetched look-up (" +
+                     figure(Spread::of(lookup).median) + " ns here)",
+                 at_most(25.0 / 12.0, " x"), Spread::of(ratios));
+  }
+  report.begin_table("The parts of a hub, in batches of 100 keys; columns: entries", columns);
+  for (const std::string& name : all.front().names()) {
+    std::vector<std::string> cells{name};
+    std::ofstream plot = report.plot("micro " + name);
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      const std::vector<double>& values = all[i][name];
+      cells.push_back(values.empty() ? "" : figure(Spread::of(values).median));
+      if (!values.empty()) plot << sizes[i] << ' ' << Spread::of(values).median << '\n';
+    }
+    report.row(cells);
+  }
+}
+
+}  // namespace
+
+}  // namespace bench
+
+int main(int argc, char** argv) try {
+  bench::pin_to(bench::server_core);
+  bench::run(bench::Arguments(
+      argc, argv,
+      {{"report", "."}, {"runs", "5"}, {"sizes", "10000,100000,1000000,10000000,50000000"}, {"judged", "10000000"}}));
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "bench_micro: %s\n", error.what());
+  return 1;
+}

@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: Apache-2.0
+// Servers as whole processes, asked over sockets: the hub beside Redis, memcached and a bare echo. See run.sh.
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <deque>
+#include <exception>
+#include <fstream>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "arguments.hpp"
+#include "floor.hpp"
+#include "generator.hpp"
+#include "judge.hpp"
+#include "report.hpp"
+#include "servers.hpp"
+
+namespace bench {
+
+namespace {
+
+constexpr std::size_t many_clients = 4;
+constexpr std::size_t batch = 100;
+
+std::string million(double keys_per_second) { return figure(keys_per_second / 1e6) + " M"; }
+std::string percent(double part) { return figure(100 * part) + " %"; }
+
+const char* name_of(Mix mix) { return mix == Mix::fresh ? "all new" : mix == Mix::stored ? "all stored" : "thirds"; }
+const char* name_of(Servers::Wire wire) { return wire == Servers::Wire::tcp ? "tcp" : "ipc"; }
+const char* name_of(Operation operation) {
+  return operation == Operation::claim ? "claim" : operation == Operation::match ? "match" : "register";
+}
+
+/// One that is measured: who is asked, for what, and how.
+struct Contestant {
+  std::string name;
+  const Server* server;
+  Requests requests;
+  std::size_t window = 1;
+  std::size_t clients = many_clients;
+  std::vector<Result> results = {};
+};
+
+class System {
+ public:
+  explicit System(const Arguments& arguments)
+      : servers_(arguments.text("programs"), arguments.text("work")),
+        generator_(arguments.time("seconds")),
+        report_(arguments.text("report")),
+        runs_(arguments.number("runs")),
+        catalogue_{arguments.number("entries"), arguments.number("entries") / 10},
+        large_{arguments.number("large"), arguments.number("entries") / 10},
+        windows_(arguments.numbers("windows")) {}
+
+  void run(const Arguments& arguments) {
+    const auto wanted = [&](const char* row) { return arguments.lists("rows", row); };
+    const std::array with_peers{"claim", "claim-new", "equal-windows", "match", "register"};
+    if (std::any_of(with_peers.begin(), with_peers.end(), wanted)) {
+      const Server hub = filled(servers_.hub(without_eviction()), catalogue_);
+      const Server redis = filled(servers_.redis(), catalogue_);
+      const Server memcached = filled(servers_.memcached(), catalogue_);
+      const Server echo = servers_.echo();
+      memory_of_servers();
+      if (wanted("claim")) claims(hub, redis, memcached, echo, Mix::thirds, 40, 40);
+      if (wanted("claim-new")) claims(hub, redis, memcached, echo, Mix::fresh, 30, 20);
+      if (wanted("equal-windows")) {
+        equal_windows(hub, redis, 1);
+        equal_windows(hub, redis, many_clients);
+      }
+      if (wanted("match")) matches(hub, redis, memcached);
+      if (wanted("register")) registrations(hub, redis, memcached);
+    }
+    if (wanted("floors")) floors();
+    if (wanted("flood")) {
+      const Server hub = filled(servers_.hub(without_eviction()), catalogue_);
+      flood_of_registrations(hub);
+      flood_of_queries(hub);
+    }
+    if (wanted("grid")) grid();
+  }
+
+ private:
+  /// No lease ends while it is measured: what clients were granted they give back afterwards.
+  static std::vector<std::string> without_eviction() {
+    return {"--eviction",   "none",       "--capacity",           "2000000000",
+            "--max-leases", "1000000000", "--lease-timeout-secs", "36000"};
+  }
+
+  Server filled(Server server, Catalogue catalogue) {
+    std::printf(
+        "filling %s with %.1f M entries\n", server.peer().name().c_str(), static_cast<double>(catalogue.entries) / 1e6);
+    std::fflush(stdout);
+    const double before = memory("VmRSS", std::to_string(server.process.pid()));
+    const auto start = Clock::now();
+    fill(server.peer(), catalogue);
+    const double bytes = memory("VmRSS", std::to_string(server.process.pid())) - before;
+    filled_.push_back({server.peer().name(), bytes / static_cast<double>(catalogue.entries + catalogue.leases),
+                       seconds(Clock::now() - start)});
+    return server;
+  }
+
+  void memory_of_servers() {
+    report_.begin_table("Memory of the servers, " + million(static_cast<double>(catalogue_.entries)) +
+                            " entries and a tenth as many leases",
+                        {"server", "bytes per key", "seconds to fill"});
+    for (const Filled& one : filled_) report_.row({one.name, figure(one.bytes_per_entry), figure(one.time)});
+  }
+
+  Result measure(const Contestant& contestant) {
+    return generator_.run(
+        contestant.server->process, Load{&contestant.requests, contestant.clients, contestant.window});
+  }
+
+  /// All in turn, as often as there are runs, so that what disturbs the machine disturbs all of them.
+  void alternate(std::deque<Contestant>& contestants) {
+    for (std::size_t run = 0; run < runs_; ++run) {
+      for (Contestant& contestant : contestants) contestant.results.push_back(measure(contestant));
+    }
+  }
+
+  /// Finds the window at which each does most.
+  void find_best_windows(std::deque<Contestant>& contestants, const std::string& title) {
+    report_.begin_table(title + ": keys/s by window, " + std::to_string(many_clients) + " clients (server busy)", [&] {
+      std::vector<std::string> columns{"server"};
+      for (const std::size_t window : windows_) columns.push_back(std::to_string(window));
+      return columns;
+    }());
+    for (Contestant& contestant : contestants) {
+      double best = 0;
+      std::vector<std::string> cells{contestant.name};
+      std::ofstream plot = report_.plot("window " + title + " " + contestant.name);
+      for (const std::size_t window : windows_) {
+        const Result result =
+            generator_.run(contestant.server->process, Load{&contestant.requests, many_clients, window});
+        cells.push_back(million(result.keys_per_second) + " (" + percent(result.busy) + ")");
+        plot << window << ' ' << result.keys_per_second << '\n';
+        if (result.keys_per_second <= best) continue;
+        best = result.keys_per_second;
+        contestant.window = window;
+      }
+      report_.row(cells);
+    }
+  }
+
+  void show(const std::deque<Contestant>& contestants, const std::string& title) {
+    report_.begin_table(title, {"server", "clients", "window", "keys/s, median (least .. most)", "p50 us", "p99 us",
+                                "p99.9 us", "server busy", "server's CPU ns per key"});
+    for (const Contestant& one : contestants) {
+      const auto spread = [&](auto field) {
+        std::vector<double> values;
+        for (const Result& result : one.results) values.push_back(field(result));
+        return Spread::of(values);
+      };
+      const auto quantile = [&](double q) {
+        return figure(spread([q](const Result& result) { return result.latency.quantile_us(q); }).median);
+      };
+      const Spread rate = spread([](const Result& result) { return result.keys_per_second; });
+      report_.row({one.name, std::to_string(one.clients), std::to_string(one.window),
+                   million(rate.median) + " (" + million(rate.least) + " .. " + million(rate.most) + ")", quantile(0.5),
+                   quantile(0.99), quantile(0.999), percent(spread([](const Result& r) { return r.busy; }).median),
+                   figure(spread([](const Result& r) { return r.cpu_ns_per_key; }).median)});
+    }
+  }
+
+  /// Each at half of what it can do, asked at a fixed rate.
+  void at_half_rate(const std::deque<Contestant>& contestants, const std::string& title) {
+    report_.begin_table(
+        title + ", each asked at half of its own best rate, " + std::to_string(many_clients) + " clients",
+        {"server", "keys/s", "p50 us", "p99 us", "p99.9 us"});
+    for (const Contestant& one : contestants) {
+      const double rate = median_rate(one) / static_cast<double>(batch) / 2;
+      const Result result = generator_.run(one.server->process, Load{&one.requests, many_clients, 1, rate});
+      report_.row({one.name, million(result.keys_per_second), figure(result.latency.quantile_us(0.5)),
+                   figure(result.latency.quantile_us(0.99)), figure(result.latency.quantile_us(0.999))});
+    }
+  }
+
+  static double median_rate(const Contestant& contestant) {
+    std::vector<double> rates;
+    for (const Result& result : contestant.results) rates.push_back(result.keys_per_second);
+    return Spread::of(rates).median;
+  }
+
+  void judge(const std::string& name, double target, const Contestant& ours, const Contestant& theirs) {
+    Judge judge;
+    const Spread ratio = judge.ratio(ours.results, theirs.results);
+    report_.judge(name + " (" + judge.how() + ")", at_least(target, " x"), ratio);
+  }
+
+  static const Contestant& better(const Contestant& a, const Contestant& b) {
+    return median_rate(a) >= median_rate(b) ? a : b;
+  }
+
+  void claims(const Server& hub, const Server& redis, const Server& memcached, const Server& echo, Mix mix,
+              double against_redis, double against_memcached) {
+    const auto requests = [&](const Peer& peer) { return Requests(peer, Operation::claim, mix, batch, catalogue_); };
+    std::deque<Contestant> all;
+    all.push_back({"hub", &hub, requests(hub.peer())});
+    all.push_back({"Redis, SET NX", &redis, requests(redis.peer(0))});
+    all.push_back({"Redis, Lua", &redis, requests(redis.peer(1))});
+    all.push_back({"memcached", &memcached, requests(memcached.peer())});
+    all.push_back({"libzmq echo", &echo, requests(echo.peer())});
+    const std::string title = std::string("claim, ") + name_of(mix);
+    find_best_windows(all, title);
+    alternate(all);
+    show(all, title + ", each at its best window");
+    at_half_rate(all, title);
+    const std::string row = title + ", 100 keys a batch, " + entries_text(catalogue_) + ", each at its best window: ";
+    judge(row + "against the best Redis", against_redis, all[0], better(all[1], all[2]));
+    judge(row + "against memcached", against_memcached, all[0], all[3]);
+  }
+
+  void equal_windows(const Server& hub, const Server& redis, std::size_t clients) {
+    std::deque<Contestant> all;
+    const auto add = [&](const char* name, const Server& server, const Peer& peer) {
+      all.push_back({name, &server, Requests(peer, Operation::claim, Mix::thirds, batch, catalogue_), 16, clients});
+    };
+    add("hub", hub, hub.peer());
+    add("Redis, SET NX", redis, redis.peer(0));
+    add("Redis, Lua", redis, redis.peer(1));
+    alternate(all);
+    const std::string title =
+        "claim, thirds, " + std::to_string(clients) + (clients == 1 ? " client" : " clients") + ", window 16";
+    show(all, title);
+    judge(title + ": against the best Redis", 20, all[0], better(all[1], all[2]));
+  }
+
+  void matches(const Server& hub, const Server& redis, const Server& memcached) {
+    std::deque<Contestant> all;
+    const auto add = [&](const char* name, const Server& server) {
+      all.push_back({name, &server, Requests(server.peer(), Operation::match, Mix::stored, batch, catalogue_)});
+    };
+    add("hub", hub);
+    add("Redis, MGET", redis);
+    add("memcached", memcached);
+    find_best_windows(all, "match, all stored");
+    alternate(all);
+    show(all, "match, all stored, each at its best window");
+    judge("match of stored keys, each at its best window: against Redis MGET", 25, all[0], all[1]);
+  }
+
+  void registrations(const Server& hub, const Server& redis, const Server& memcached) {
+    std::deque<Contestant> all;
+    const auto add = [&](const char* name, const Server& server) {
+      all.push_back({name, &server, Requests(server.peer(), Operation::store, Mix::fresh, batch, catalogue_), 64});
+    };
+    add("hub, PUSH", hub);
+    add("Redis, SET", redis);
+    add("memcached", memcached);
+    alternate(all);
+    show(all, "registration, all new, 100 entries a batch");
+    judge("registration (PUSH, 100 entries a batch): against Redis pipelined SET", 30, all[0], all[1]);
+  }
+
+  /// How near the hub comes to doing nothing: a bare echo of the same bytes, and one prefetched look-up per key.
+  void floors() {
+    const Catalogue small{std::min<std::uint64_t>(1'000'000, large_.entries), 100'000};
+    const Server echo = servers_.echo();
+    const std::array<Catalogue, 2> sizes{small, large_};
+    std::deque<Server> hubs;
+    std::deque<FloorProcess> tables;
+    std::deque<Contestant> all;
+    for (const Catalogue& size : sizes) {
+      hubs.push_back(filled(servers_.hub(without_eviction()), size));
+      tables.emplace_back(size);
+      all.push_back({"hub, " + entries_text(size), &hubs.back(),
+                     Requests(hubs.back().peer(), Operation::claim, Mix::thirds, batch, size)});
+    }
+    find_best_windows(all, "beside the floors");
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      all.push_back(
+          {"libzmq echo", &echo, Requests(echo.peer(), Operation::claim, Mix::thirds, batch, sizes[i]), all[i].window});
+    }
+    std::array<std::vector<double>, 2> lookups;
+    for (std::size_t run = 0; run < runs_; ++run) {
+      for (Contestant& contestant : all) contestant.results.push_back(measure(contestant));
+      for (std::size_t i = 0; i < sizes.size(); ++i) lookups[i].push_back(tables[i].lookup_ns());
+    }
+    show(all, "claim, thirds, beside the floors");
+    report_.begin_table("The floor table, ns per look-up in batches of 100", {"entries", "median (least .. most)"});
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      const Spread spread = Spread::of(lookups[i]);
+      report_.row({entries_text(sizes[i]),
+                   figure(spread.median) + " (" + figure(spread.least) + " .. " + figure(spread.most) + ")"});
+    }
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      Judge judge;
+      std::vector<double> ratios;
+      for (std::size_t run = 0; run < runs_; ++run) {
+        // The echo with a look-up per key added to whatever it is measured by.
+        Result floor = all[2 + i].results[run];
+        floor.cpu_ns_per_key += lookups[i][run];
+        floor.keys_per_second = 1e9 / (1e9 / floor.keys_per_second + lookups[i][run]);
+        ratios.push_back(judge.ratio(all[i].results[run], floor));
+      }
+      report_.judge(
+          "claim, thirds, " + entries_text(sizes[i]) + ": against the sum of the two floors (" + judge.how() + ")",
+          at_least(i == 0 ? 0.75 : 0.6), Spread::of(ratios));
+    }
+    judge(entries_text(large_) + " against " + entries_text(small) + ", claim throughput", 0.7, all[1], all[0]);
+  }
+
+  /// Queries at half of what the hub can do, with and without one client that registers as fast as it can push.
+  void flood_of_registrations(const Server& hub) {
+    const Requests queries(hub.peer(), Operation::claim, Mix::thirds, batch, catalogue_);
+    const Requests entries(hub.peer(), Operation::store, Mix::fresh, batch, catalogue_);
+    const Result most = generator_.run(hub.process, Load{&queries, many_clients, 64});
+    const double half = most.keys_per_second / static_cast<double>(batch) / 2;
+    std::vector<double> ratios;
+    report_.begin_table("Queries at half of the hub's idle maximum (" + million(half * batch) + " keys/s)",
+                        {"beside", "answered, keys/s", "p50 us", "p99 us", "p99.9 us", "registered, entries/s"});
+    for (std::size_t run = 0; run < runs_; ++run) {
+      const Load steady{&queries, many_clients, 1, half};
+      const Result quiet = generator_.run(hub.process, steady);
+      const std::vector<Result> flooded = generator_.run(hub.process, {steady, Load{&entries, 1, 1}});
+      const auto show = [&](const char* name, const Result& result, double registered) {
+        report_.row(
+            {name, million(result.keys_per_second), figure(result.latency.quantile_us(0.5)),
+             figure(result.latency.quantile_us(0.99)), figure(result.latency.quantile_us(0.999)), million(registered)});
+      };
+      show("nothing", quiet, 0);
+      show("a flood of registrations", flooded[0], flooded[1].keys_per_second);
+      ratios.push_back(flooded[0].latency.quantile_us(0.99) / quiet.latency.quantile_us(0.99));
+    }
+    report_.judge(
+        "queries at half of their idle maximum beside a flood of registrations, all answered: p99 against that "
+        "without the flood",
+        at_most(5, " x"), Spread::of(ratios));
+  }
+
+  /// Registrations at half of what the hub can do, with and without one client that asks as fast as it can.
+  void flood_of_queries(const Server& hub) {
+    const Requests queries(hub.peer(), Operation::claim, Mix::thirds, batch, catalogue_);
+    const Requests entries(hub.peer(), Operation::store, Mix::fresh, batch, catalogue_);
+    const Result most = generator_.run(hub.process, Load{&entries, 1, 1});
+    const double half = most.keys_per_second / static_cast<double>(batch) / 2;
+    std::vector<double> ratios;
+    report_.begin_table("Registrations at half of the hub's idle maximum (" + million(half * batch) + " entries/s)",
+                        {"beside", "p50 us until seen", "p99 us", "queries answered, keys/s"});
+    const Load steady{&entries, 1, 1, half};
+    const auto lag_during = [&](const std::vector<Load>& loads, std::vector<Result>& results) {
+      const Shared<Histogram> lag;
+      const Shared<std::atomic<bool>> stop;
+      Process probe = Process::fork(client_core, [&] { return watch(hub.peer(), lag[0], stop[0]); });
+      results = generator_.run(hub.process, loads);
+      stop[0] = true;
+      if (probe.wait() != 0) throw std::runtime_error("the probe failed");
+      return lag[0];
+    };
+    for (std::size_t run = 0; run < runs_; ++run) {
+      std::vector<Result> quiet_results, flooded_results;
+      const Histogram quiet = lag_during({steady}, quiet_results);
+      const Histogram flooded = lag_during({steady, Load{&queries, 1, 256}}, flooded_results);
+      report_.row({"nothing", figure(quiet.quantile_us(0.5)), figure(quiet.quantile_us(0.99)), ""});
+      report_.row({"a flood of queries", figure(flooded.quantile_us(0.5)), figure(flooded.quantile_us(0.99)),
+                   million(flooded_results[1].keys_per_second)});
+      ratios.push_back(flooded.quantile_us(0.99) / quiet.quantile_us(0.99));
+    }
+    report_.judge(
+        "registrations at half of their idle maximum beside a flood of queries, all stored: p99 until seen "
+        "against that without the flood",
+        at_most(5, " x"), Spread::of(ratios));
+  }
+
+  /// Registers a batch now and then, and asks for its last key until it is found: how long that takes, which is longer
+  /// than the hub needs by what the question takes.
+  static int watch(const Peer& peer, Histogram& lag, const std::atomic<bool>& stop) {
+    Stream registrations(peer, Operation::store, batch);
+    Stream questions(peer, Operation::match, 1);
+    std::uint64_t next = first_probe + (static_cast<std::uint64_t>(getpid()) << 24U);
+    for (std::uint64_t number = 1; !stop; ++number) {
+      std::vector<std::uint64_t> keys(batch);
+      for (std::uint64_t& key : keys) key = key_of(next++);
+      Request registration;
+      peer.encode(Operation::store, keys, registration);
+      peer.stamp(registration.bytes, first_probe + static_cast<std::uint64_t>(getpid()), number);
+      Request question;
+      peer.encode(Operation::match, std::span(keys).last(1), question);
+      const auto start = Clock::now();
+      registrations.out() += registration.bytes;
+      while (registrations.unsent() > 0) registrations.advance();
+      for (const std::uint64_t before = questions.tally().found; questions.tally().found == before;) {
+        questions.out() += question.bytes;
+        while (questions.advance() == 0) questions.wait(std::nullopt);
+      }
+      lag.add(Clock::now() - start);
+      std::this_thread::sleep_for(std::chrono::milliseconds{2});
+    }
+    return 0;
+  }
+
+  /// The hub alone, in all the ways in which it is used, one thing varied at a time.
+  void grid() {
+    report_.begin_table("The hub alone, " + entries_text(catalogue_),
+                        {"wire", "operation", "keys a message", "clients", "window", "keys/s", "p50 us", "p99 us",
+                         "p99.9 us", "hub busy", "CPU ns per key"});
+    for (const auto wire : {Servers::Wire::tcp, Servers::Wire::ipc}) {
+      const Server hub = filled(servers_.hub(without_eviction(), wire), catalogue_);
+      const auto points = [&](Operation operation, Mix mix, std::size_t keys,
+                              const std::vector<std::pair<std::size_t, std::size_t>>& clients_and_windows) {
+        const Requests requests(hub.peer(), operation, mix, keys, catalogue_);
+        const std::string name = std::string(name_of(operation)) + ", " + name_of(mix);
+        for (const auto& [clients, window] : clients_and_windows) {
+          const Result result = generator_.run(hub.process, Load{&requests, clients, window});
+          grid_row(wire, name, keys, clients, window, result);
+        }
+      };
+      std::ofstream by_batch = report_.plot("batch " + std::string(name_of(wire)));
+      for (const std::size_t keys : {1U, 10U, 100U, 1'000U, 10'000U}) {
+        points(Operation::claim, Mix::thirds, keys, {{many_clients, 1}, {many_clients, 16}, {many_clients, 64}});
+        by_batch << keys << ' ' << last_rate_ << '\n';
+      }
+      points(Operation::claim, Mix::thirds, batch, {{1, 1}, {1, 16}, {1, 64}, {16, 1}, {16, 16}, {16, 64}});
+      points(Operation::claim, Mix::fresh, batch, {{many_clients, 1}, {many_clients, 16}, {many_clients, 64}});
+      points(Operation::claim, Mix::stored, batch, {{many_clients, 1}, {many_clients, 16}, {many_clients, 64}});
+      points(Operation::match, Mix::stored, batch, {{many_clients, 1}, {many_clients, 16}, {many_clients, 64}});
+      for (const std::size_t keys : {1U, 10U, 100U, 1'000U, 10'000U}) {
+        points(Operation::store, Mix::fresh, keys, {{1, 1}});
+      }
+    }
+    all_at_once();
+  }
+
+  /// Claims, matches and registrations of new entries, each of which makes another leave.
+  void all_at_once() {
+    const std::string capacity = std::to_string(catalogue_.entries);
+    const Server hub = filled(servers_.hub({"--eviction", "recency", "--capacity", capacity, "--max-leases",
+                                            "1000000000", "--lease-timeout-secs", "5"}),
+                              {catalogue_.entries, 100});
+    const Catalogue known{catalogue_.entries, 100};
+    const Requests claims(hub.peer(), Operation::claim, Mix::thirds, batch, known);
+    const Requests matches(hub.peer(), Operation::match, Mix::stored, batch, known);
+    const Requests entries(hub.peer(), Operation::store, Mix::fresh, batch, known);
+    const std::vector<Load> loads{{&claims, many_clients, 16, std::nullopt, false},
+                                  {&matches, many_clients, 16, std::nullopt, false},
+                                  {&entries, 1, 1, std::nullopt, false}};
+    const std::vector<Result> results = generator_.run(hub.process, loads);
+    for (std::size_t i = 0; i < loads.size(); ++i) {
+      grid_row(Servers::Wire::tcp,
+               std::string("all at once, eviction at capacity: ") + name_of(loads[i].requests->operation()), batch,
+               loads[i].clients, loads[i].window, results[i]);
+    }
+  }
+
+  void grid_row(Servers::Wire wire, const std::string& name, std::size_t keys, std::size_t clients, std::size_t window,
+                const Result& result) {
+    report_.row({name_of(wire), name, std::to_string(keys), std::to_string(clients), std::to_string(window),
+                 million(result.keys_per_second), figure(result.latency.quantile_us(0.5)),
+                 figure(result.latency.quantile_us(0.99)), figure(result.latency.quantile_us(0.999)),
+                 percent(result.busy), figure(result.cpu_ns_per_key)});
+    last_rate_ = result.keys_per_second;
+  }
+
+  static std::string entries_text(Catalogue catalogue) {
+    return million(static_cast<double>(catalogue.entries)) + " entries";
+  }
+
+  struct Filled {
+    std::string name;
+    double bytes_per_entry;
+    double time;
+  };
+
+  Servers servers_;
+  Generator generator_;
+  Report report_;
+  std::size_t runs_;
+  Catalogue catalogue_;
+  Catalogue large_;
+  std::vector<std::uint64_t> windows_;
+  std::vector<Filled> filled_;
+  double last_rate_ = 0;
+};
+
+}  // namespace
+
+}  // namespace bench
+
+int main(int argc, char** argv) try {
+  const bench::Arguments arguments(
+      argc, argv,
+      {{"programs", ""},
+       {"report", "."},
+       {"work", "/tmp"},
+       {"runs", "5"},
+       {"seconds", "1"},
+       {"entries", "10000000"},
+       {"large", "50000000"},
+       {"rows", "all"},
+       {"windows", "1,4,16,64,256"}});
+  bench::pin_to(bench::client_core);
+  bench::System(arguments).run(arguments);
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "bench_system: %s\n", error.what());
+  return 1;
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// How long the hub's loop is away: the longest turn, from the moment its transport wakes it until it waits again, while
+// a catalogue grows from nothing to its capacity and beyond, and while a million leases end in one second. It is the
+// real RegistryHub::serve over the real sockets; only the transport is wrapped, to look at the clock.
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <registry/registry.hpp>
+
+#include "arguments.hpp"
+#include "floor.hpp"
+#include "generator.hpp"
+#include "peers/hub.hpp"
+#include "process.hpp"
+#include "report.hpp"
+
+namespace bench {
+
+namespace {
+
+/// What is known of the turns so far; the hub's process writes it.
+struct Turns {
+  Histogram cpu;
+  std::atomic<std::int64_t> longest_cpu_ns;
+  std::atomic<std::int64_t> longest_wall_ns;
+
+  void add(std::chrono::nanoseconds cpu_time, std::chrono::nanoseconds wall_time) {
+    cpu.add(cpu_time);
+    longest_cpu_ns = std::max(longest_cpu_ns.load(), static_cast<std::int64_t>(cpu_time.count()));
+    longest_wall_ns = std::max(longest_wall_ns.load(), static_cast<std::int64_t>(wall_time.count()));
+  }
+  double longest_cpu_ms() const { return static_cast<double>(longest_cpu_ns) / 1e6; }
+  double longest_wall_ms() const { return static_cast<double>(longest_wall_ns) / 1e6; }
+};
+
+class MeasuredTransport {
+ public:
+  MeasuredTransport(registry::ZmqHubTransport transport, Turns& turns)
+      : transport_(std::move(transport)), turns_(turns) {}
+
+  registry::Instant now() const { return transport_.now(); }
+  void wait(std::optional<std::chrono::nanoseconds> timeout) {
+    if (woken_) turns_.add(thread_cpu_time() - cpu_at_wake_up_, Clock::now() - *woken_);
+    transport_.wait(timeout);
+    woken_ = Clock::now();
+    cpu_at_wake_up_ = thread_cpu_time();
+  }
+  template <registry::HubHandler H>
+  void drain(H& handler) {
+    transport_.drain(handler);
+  }
+  bool send(registry::ByteView recipient, registry::Frames envelope, registry::ByteView message) {
+    return transport_.send(recipient, envelope, message);
+  }
+  void interrupt() noexcept { transport_.interrupt(); }
+
+ private:
+  registry::ZmqHubTransport transport_;
+  Turns& turns_;
+  std::optional<Clock::time_point> woken_;
+  std::chrono::nanoseconds cpu_at_wake_up_{};
+};
+
+constexpr std::chrono::seconds lease_ttl{5};
+
+int serve(const std::string& query, const std::string& registration, std::uint64_t capacity, Turns& turns) {
+  registry::ZmqHubConfig config;
+  config.query_addr = "tcp://127.0.0.1:" + query;
+  config.register_addr = "tcp://127.0.0.1:" + registration;
+  MeasuredTransport transport(registry::ZmqHubTransport::bind(config), turns);
+  auto hub = registry::hub<std::uint64_t, std::uint64_t>(
+                 registry::RecencyEviction(registry::HashMapStorage<std::uint64_t, std::uint64_t>{}, capacity))
+                 .lease_ttl(lease_ttl)
+                 .max_leases(1'000'000'000)
+                 .build();
+  hub.serve(transport);
+  return 0;
+}
+
+/// What the machine does to a loop that does nothing: the longest time in which it did not run.
+double idle_loop_ms(std::chrono::nanoseconds time) {
+  const Shared<double> longest;
+  Process::fork(server_core, [&] {
+    const auto end = Clock::now() + time;
+    for (auto last = Clock::now(); last < end;) {
+      const auto now = Clock::now();
+      longest[0] = std::max(longest[0], 1e3 * seconds(now - last));
+      last = now;
+    }
+    return 0;
+  }).wait();
+  return longest[0];
+}
+
+void wait_for(const std::string& port) {
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    try {
+      Socket::connect(port);
+      return;
+    } catch (const std::system_error&) {
+      std::this_thread::sleep_for(std::chrono::milliseconds{10});
+    }
+  }
+  throw std::runtime_error("the hub did not start");
+}
+
+void run(const Arguments& arguments) {
+  Report report(arguments.text("report"));
+  const std::uint64_t capacity = arguments.number("entries");
+  const std::uint64_t leases = arguments.number("leases");
+  const auto time = arguments.time("seconds");
+  report.begin_table("The hub's loop while it grows to " + figure(static_cast<double>(capacity) / 1e6) +
+                         " M entries, evicts at capacity, and " + figure(static_cast<double>(leases) / 1e6) +
+                         " M leases end in one second",
+                     {"run", "longest turn, CPU ms", "p99.9 ms", "p50 ms", "longest turn, wall ms",
+                      "longest pause of an idle loop, wall ms", "registered, entries/s", "leases granted within s"});
+  std::vector<double> longest;
+  for (std::uint64_t run = 1; run <= arguments.number("runs"); ++run) {
+    const Shared<Turns> turns;
+    const Hub peer("hub", free_port(), free_port());
+    Process hub = Process::fork(
+        server_core, [&] { return serve(peer.query_address(), peer.register_address(), capacity, turns[0]); });
+    wait_for(peer.register_address());
+
+    // Growing and evicting: one client registers as fast as it can, two claim.
+    constexpr std::size_t batch = 100;
+    const Catalogue known{capacity, 1};
+    const Requests entries(peer, Operation::store, Mix::fresh, batch, known);
+    const Requests claims(peer, Operation::claim, Mix::thirds, batch, known);
+    Generator generator(time * 3 / 4);
+    const std::vector<Result> results =
+        generator.run(hub, {Load{&entries, 1, 1, std::nullopt, false}, Load{&claims, 2, 16, std::nullopt, false}});
+
+    // Leases that end together, and queries that must not notice.
+    std::this_thread::sleep_for(lease_ttl);
+    const auto start = Clock::now();
+    sweep(peer, Operation::claim, {first_leased, leases}, 3);
+    const double granted_within = seconds(Clock::now() - start);
+    const Requests single(peer, Operation::claim, Mix::stored, batch, known);
+    Generator(std::max<std::chrono::nanoseconds>(time / 4, lease_ttl + std::chrono::seconds{1}))
+        .run(hub, Load{&single, 1, 1, std::nullopt, false});
+    hub.stop();
+
+    longest.push_back(turns->longest_cpu_ms());
+    report.row(
+        {std::to_string(run), figure(turns->longest_cpu_ms()), figure(turns->cpu.quantile_us(0.999) / 1e3),
+         figure(turns->cpu.quantile_us(0.5) / 1e3), figure(turns->longest_wall_ms()), figure(idle_loop_ms(time / 10)),
+         figure(results[0].keys_per_second / 1e6) + " M", figure(granted_within)});
+  }
+  const Spread spread = Spread::of(longest);
+  report.judge("longest turn of the hub's loop, CPU time, the longest of all runs", at_most(5, " ms"),
+               {spread.most, spread.least, spread.most});
+}
+
+}  // namespace
+
+}  // namespace bench
+
+int main(int argc, char** argv) try {
+  bench::pin_to(bench::client_core);
+  bench::run(bench::Arguments(
+      argc, argv, {{"report", "."}, {"runs", "5"}, {"seconds", "60"}, {"entries", "10000000"}, {"leases", "1000000"}}));
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "bench_turns: %s\n", error.what());
+  return 1;
+}

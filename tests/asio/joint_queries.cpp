@@ -4,43 +4,16 @@
 #include <asio/cancellation_signal.hpp>
 #include <asio/error.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <vector>
 
 #include "asio/common.hpp"
+#include "asio/joint.hpp"
 #include "support/catch.hpp"
 
 using namespace asio_test;
 
 namespace {
-
-using Offloads = std::vector<Completed<OffloadResult<K>>>;
-
-constexpr auto granted = OffloadStatus::granted;
-constexpr auto stored = OffloadStatus::already_stored;
-constexpr auto leased = OffloadStatus::leased;
-
-/// A client that knows that its hub returns envelopes, which has cost one query.
-struct Introduced {
-  ScriptedHub hub;
-  asio::io_context io;
-  Client client;
-
-  explicit Introduced(std::chrono::nanoseconds timeout = 5s)
-      : client(builder(io, hub.address()).request_timeout(timeout).build()) {
-    REQUIRE(introduce(hub, io, client));
-  }
-
-  bool received(std::size_t queries) {
-    return hub.run(io, [&] { return hub.seen.queries.size() == 1 + queries; });
-  }
-
-  template <class Outcomes>
-  bool completed(const Outcomes& outcomes) {
-    return hub.run(io, [&] { return std::ranges::all_of(outcomes, [](const auto& o) { return o.calls > 0; }); });
-  }
-};
 
 Bytes entries_answer(const Blocks& entries) {
   Bytes message;

@@ -3,20 +3,43 @@
 #include "support/catch.hpp"
 
 #include <cstddef>
-#include <map>
+#include <memory>
 #include <optional>
 #include <random>
 #include <set>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include <registry/bytes.hpp>
 #include <registry/core/joint_query.hpp>
+#include <registry/error.hpp>
 #include <registry/message.hpp>
 #include <registry/metadata.hpp>
+#include <registry/wire.hpp>
 
 using namespace registry;
 using namespace registry::test;
+
+namespace joint_query_cases {
+
+/// A value that keeps something, and cannot be written.
+struct Keeper {
+  static inline const auto kept = std::make_shared<int>();
+  std::shared_ptr<int> keeps = kept;
+  friend bool operator==(const Keeper&, const Keeper&) = default;
+};
+
+}  // namespace joint_query_cases
+
+using joint_query_cases::Keeper;
+
+template <>
+struct registry::wire<Keeper> {
+  static std::size_t encoded_size(const Keeper&) { return 8; }
+  static bool encode(const Keeper&, std::span<std::byte>) { return false; }
+  static std::optional<Keeper> decode(std::span<const std::byte>) { return Keeper{}; }
+};
 
 namespace {
 
@@ -156,6 +179,26 @@ TEST_CASE("a joint query that was cleared is as new") {
   CHECK(answer_of(joint, 1) == statuses_answer({leased}));
   joint.clear();
   CHECK(joint.add(MessageType::can_offload, Numbers{1}));
+}
+
+TEST_CASE("matches do not travel together to a client that could not take the answer") {
+  constexpr std::size_t max_answer = 1'000;
+  Joint joint(max_answer);
+  CHECK_FALSE(joint.add(MessageType::match, Numbers{1}));
+  CHECK(joint.add(MessageType::can_offload, Numbers{1}));
+  Joint roomy(100 * max_answer);
+  CHECK(roomy.add(MessageType::match, Numbers{1}));
+}
+
+TEST_CASE("a value that cannot be written is not left out in silence, and not kept") {
+  JointQuery<Number, Keeper, NoMetadata, BinaryCodec<Number, Keeper, NoMetadata>> joint;
+  REQUIRE(joint.add(MessageType::match, Numbers{1}));
+  REQUIRE(joint.add(MessageType::match, Numbers{2}));
+  REQUIRE(joint.read(entries_answer({{1, 10, {}}, {2, 20, {}}})));
+  CHECK(Keeper::kept.use_count() > 1);
+  CHECK_THROWS_AS(joint.answer(0), RegistryError);
+  joint.clear();
+  CHECK(Keeper::kept.use_count() == 1);
 }
 
 TEST_CASE("together or alone, every call is answered alike") {

@@ -4,14 +4,18 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <registry/bytes.hpp>
 #include <registry/codec.hpp>
 #include <registry/detail/flat_map.hpp>
+#include <registry/error.hpp>
 #include <registry/key.hpp>
 #include <registry/message.hpp>
+#include <registry/wire.hpp>
 
 namespace registry {
 
@@ -25,6 +29,11 @@ class JointQuery {
   static constexpr std::size_t max_keys_of_a_call = 16;
   /// Beyond this many keys another message costs next to nothing more.
   static constexpr std::size_t max_keys = 256;
+
+  /// For a client that takes answers of at most `max_answer` bytes. A longer one would cost it the connection: unless
+  /// none can be, matches travel alone, and only who asks for too much has to bear it.
+  explicit JointQuery(std::size_t max_answer = std::numeric_limits<std::size_t>::max())
+      : joins_matches_(max_keys * longest_entry <= max_answer) {}
 
   /// Takes in a call behind those before it. False if it must not travel with them: it asks something else, there are
   /// too many keys, or one of its keys is theirs too. A hub grants a key once in a message, but to each of these calls.
@@ -45,6 +54,7 @@ class JointQuery {
     keys_.clear();
     ends_.clear();
     granted_once_.clear();
+    found_.clear();
   }
 
   void encode(Bytes& message) const { C::encode_keys(type_, keys_, message); }
@@ -62,7 +72,7 @@ class JointQuery {
   }
 
   /// The answer to one of the calls, which are counted from 0 in the order that they came in. After a `read` that said
-  /// true; valid until the next call.
+  /// true; valid until the next call. Throws RegistryError if what was read cannot be written again.
   ByteView answer(std::size_t call) {
     const std::size_t first = call == 0 ? 0 : ends_[call - 1];
     if (type_ == MessageType::can_offload) {
@@ -70,15 +80,25 @@ class JointQuery {
     } else {
       C::begin_entries(MessageType::match_response, answer_);
       for (std::size_t i = call == 0 ? 0 : found_ends_[call - 1]; i < found_ends_[call]; ++i) {
-        C::append_entry(found_[i].key, found_[i].value, found_[i].metadata, answer_);
+        const auto& [key, value, metadata] = found_[i];
+        if (auto error = C::append_entry(key, value, metadata, answer_)) throw RegistryError(std::move(*error));
       }
     }
     return answer_;
   }
 
  private:
+  template <class T>
+  static constexpr std::size_t longest_field() {
+    if constexpr (FixedWire<T>) return wire<T>::size;
+    return std::numeric_limits<std::uint16_t>::max();
+  }
+
+  /// With what a codec may put around the fields.
+  static constexpr std::size_t longest_entry = longest_field<K>() + longest_field<V>() + longest_field<M>() + 16;
+
   bool may_join(MessageType type, std::size_t count) const {
-    if (type != MessageType::can_offload && type != MessageType::match) return false;
+    if (type != MessageType::can_offload && !(type == MessageType::match && joins_matches_)) return false;
     if (count > max_keys_of_a_call || keys_.size() + count > max_keys) return false;
     return ends_.empty() || type == type_;
   }
@@ -97,6 +117,7 @@ class JointQuery {
     return next == found_.size();
   }
 
+  bool joins_matches_;
   MessageType type_{};
   std::vector<K> keys_;
   std::vector<std::size_t> ends_;  // of each call's keys

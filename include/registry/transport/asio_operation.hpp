@@ -165,7 +165,7 @@ class AsioJointQuery final : public AsioQuery<Core> {
   /// Called with this and the answer.
   using Deliver = std::function<void(AsioJointQuery&, ByteView message, SteadyTime now)>;
 
-  explicit AsioJointQuery(Deliver deliver) : deliver_(std::move(deliver)) {}
+  AsioJointQuery(std::size_t max_answer, Deliver deliver) : deliver_(std::move(deliver)), joint_(max_answer) {}
 
   bool add(const Call& call) {
     if (!call->join(joint_)) return false;
@@ -190,9 +190,14 @@ class AsioJointQuery final : public AsioQuery<Core> {
   bool read(ByteView message) { return joint_.read(message); }
   ByteView part(std::size_t call) { return joint_.answer(call); }
 
+  /// False if a codec of the user's does not take as many keys.
   bool begin(Core& core, SteadyTime) override {
-    core.begin(joint_, this->id, envelope_, message_);
-    return true;
+    try {
+      core.begin(joint_, this->id, envelope_, message_);
+      return true;
+    } catch (const std::exception&) {
+      return false;
+    }
   }
 
   bool follows_registrations(Core&, SteadyTime) override { return false; }

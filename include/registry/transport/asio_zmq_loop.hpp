@@ -6,9 +6,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -128,6 +130,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     bool is_query;
   };
 
+  /// The memory of a burst of more calls is given back.
+  static constexpr std::size_t max_spare_inbox = 4'096;
   /// Answers taken in before others on the same executor get their turn.
   static constexpr std::size_t answers_per_turn = 256;
 
@@ -154,7 +158,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       std::visit([&](auto& call) { enter(std::move(call), time); }, submission);
     }
     taken.clear();
-    spare_inbox_ = std::move(taken);
+    if (taken.capacity() <= max_spare_inbox) spare_inbox_ = std::move(taken);
   }
 
   std::optional<Error> closed() const {
@@ -285,7 +289,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     silent_since_.reset();
     const RequestId id = answer->id.value_or(last_sent_);
     const std::shared_ptr<Query>* sent = queries_.find(id);
-    if (sent == nullptr || !(*sent)->sent_at) return;
+    if (sent == nullptr || !(*sent)->sent_at || (*sent)->joined != 0) return;
     const std::shared_ptr<Query> query = *queries_.take(id);
     --in_flight_;
     query->answer(core_, answer->message, time);
@@ -296,6 +300,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       const std::shared_ptr<Query> query = *queries_.take(*queries_.first());
       query->fail(Timeout::after(core_.options().request_timeout));
       give_up(*query);
+      if (query->joined != 0) travel_alone(time);
       if (query->sent_at) suspect(*query->sent_at, time);
     }
     while (writes_.next_deadline() && *writes_.next_deadline() <= time) {
@@ -347,7 +352,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     } catch (const std::exception&) {
       // A wire or codec of the user's: who caused it hears of it when he asks alone.
     }
-    join_from_ = time + core_.options().request_timeout;
+    travel_alone(time);
     for (std::size_t i = joint.calls().size(); i-- > answered;) {
       Query& call = *joint.calls()[i];
       if (queries_.find(call.id) == nullptr) continue;
@@ -356,6 +361,9 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       outgoing_.push_front(call.id);
     }
   }
+
+  /// What travelled together has got no answer: for a while it might be because it did.
+  void travel_alone(SteadyTime time) { join_from_ = time + core_.options().request_timeout; }
 
   /// libzmq gives a connection up for good (after an answer above max_message_size, for instance) and does not say so:
   /// one that has been silent for two timeouts, one after the other, is made anew.
@@ -454,11 +462,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     const std::shared_ptr<Joint> joint = join(time);
     if (joint == nullptr) return send_query(first, time);
     joint->id = queries_.add(joint, time + core_.options().request_timeout);
-    joint->begin(core_, time);
-    if (!send_query(*joint, time)) {
+    const bool has_message = joint->begin(core_, time);
+    if (!has_message || !send_query(*joint, time)) {
       queries_.take(joint->id);
       reuse(joint);
-      return false;
+      if (has_message) return false;
+      travel_alone(time);
+      return send_query(first, time);
     }
     for (const std::shared_ptr<Query>& call : joint->calls()) {
       call->joined = joint->id;
@@ -472,9 +482,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   std::shared_ptr<Joint> join(SteadyTime time) {
     if (outgoing_.size() < 2 || core_.echoes_envelopes() != true || time < join_from_) return nullptr;
     if (!spare_joint_) {
-      spare_joint_ = std::make_shared<Joint>([this](Joint& joint, ByteView message, SteadyTime now) {
-        share(joint, message, now);
-      });
+      const auto max_answer = config_.max_message_size.value_or(std::numeric_limits<std::int64_t>::max());
+      spare_joint_ = std::make_shared<Joint>(
+          static_cast<std::size_t>(max_answer),
+          [this](Joint& joint, ByteView message, SteadyTime now) { share(joint, message, now); });
     }
     for (const RequestId id : outgoing_) {
       const std::shared_ptr<Query>* next = queries_.find(id);
@@ -642,8 +653,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   RequestTable<std::shared_ptr<Write>> writes_;
   std::deque<RequestId> outgoing_;  // with frames made, not sent
   std::shared_ptr<Joint> spare_joint_;
-  SteadyTime join_from_{};          // calls may travel together again
-  std::deque<Ordered> ordered_;     // not begun
+  SteadyTime join_from_{};       // calls may travel together again
+  std::deque<Ordered> ordered_;  // not begun
   std::shared_ptr<Query> hello_;
   std::size_t in_flight_ = 0;
   RequestId last_sent_ = 0;

@@ -107,6 +107,17 @@ class ScriptedHub {
       throw std::runtime_error("unreachable");
   }
 
+  /// Answers as if it had been asked under another number.
+  void answer_as(RequestId number, std::size_t query, const Bytes& message) {
+    zmq_test::Recorder::Query to = seen.queries.at(query);
+    Envelope other = *Envelope::decode(as_bytes(to.envelope.at(0)));
+    other.number = number;
+    Bytes envelope;
+    other.encode(envelope);
+    to.envelope = {zmq_test::text(envelope)};
+    if (!zmq_test::answer(transport_, to, as_text(message))) throw std::runtime_error("unreachable");
+  }
+
   /// Answers as a hub does that knows no envelopes.
   void answer_bare(std::size_t query, const Bytes& message) {
     zmq_test::Recorder::Query to = seen.queries.at(query);
@@ -139,7 +150,8 @@ inline Bytes text_answer(MessageType type, std::string_view text) {
 }
 
 /// Asks something and answers it, after which the client knows that its hub returns envelopes.
-inline bool introduce(ScriptedHub& hub, asio::io_context& io, Client& client) {
+template <class AnyClient>
+bool introduce(ScriptedHub& hub, asio::io_context& io, AnyClient& client) {
   Completed<std::uint64_t> outcome;
   client.async_touch({0}, outcome.token());
   const std::size_t query = hub.seen.queries.size();
@@ -151,8 +163,8 @@ inline bool introduce(ScriptedHub& hub, asio::io_context& io, Client& client) {
 /// A hub that serves on a thread of its own.
 class ServedHub {
  public:
-  explicit ServedHub(ZmqHubConfig config = zmq_test::local_hub())
-      : catalogue_(hub<K, std::uint64_t>(HashMapStorage<K, std::uint64_t>{}).build()),
+  explicit ServedHub(ZmqHubConfig config = zmq_test::local_hub(), HubOptions options = {})
+      : catalogue_(Policy(HashMapStorage<K, std::uint64_t>{}), std::move(options)),
         transport_(ZmqHubTransport::bind(std::move(config))),
         thread_([this] { catalogue_.serve(transport_); }) {}
   ServedHub(const ServedHub&) = delete;
@@ -166,7 +178,9 @@ class ServedHub {
   HubStats stats() const { return catalogue_.stats(); }
 
  private:
-  RegistryHub<NoEviction<HashMapStorage<K, std::uint64_t>>> catalogue_;
+  using Policy = NoEviction<HashMapStorage<K, std::uint64_t>>;
+
+  RegistryHub<Policy> catalogue_;
   ZmqHubTransport transport_;
   std::thread thread_;
 };

@@ -17,6 +17,7 @@
 #include <registry/codec.hpp>
 #include <registry/core/batcher.hpp>
 #include <registry/core/instant.hpp>
+#include <registry/core/joint_query.hpp>
 #include <registry/core/known_keys.hpp>
 #include <registry/core/options.hpp>
 #include <registry/detail/flat_map.hpp>
@@ -88,6 +89,7 @@ class ClientCore {
   using Match = MatchCall<K, V, M>;
   using Count = CountCall<K>;
   using Hello = HelloCall<K>;
+  using Joint = JointQuery<K, V, M, C>;
 
   ClientCore(ClientOptions options, ClientId id)
       : options_(std::move(options)),
@@ -123,6 +125,13 @@ class ClientCore {
            std::ranges::any_of(call.keys, [&](const K& key) { return is_registered(key, now); });
   }
 
+  /// Whether the call, which has begun, asks the hub for its keys as they stand, and so may become part of a `Joint`.
+  template <class AnyCall>
+  static bool asks_all(const AnyCall& call) noexcept {
+    if constexpr (std::same_as<AnyCall, Offload>) return call.known.empty();
+    return std::same_as<AnyCall, Match>;
+  }
+
   /// Makes the frames of the call. False if there is nothing to ask the hub: then `finish_locally` has the result.
   template <class AnyCall>
   bool begin(AnyCall& call, RequestId id, SteadyTime now) {
@@ -137,15 +146,21 @@ class ClientCore {
       if constexpr (std::same_as<AnyCall, Count>) after = prepare(call, now);
       C::encode_keys(call.type, call.keys, call.message);
     }
-    Envelope{id, id_, after, options_.name_space}.encode(call.envelope);
+    encode_envelope(id, after, call.envelope);
     return true;
+  }
+
+  /// Makes the frames of calls that travel together.
+  void begin(const Joint& joint, RequestId id, Bytes& envelope, Bytes& message) const {
+    joint.encode(message);
+    encode_envelope(id, std::nullopt, envelope);
   }
 
   /// The result of a call for which `begin` said false.
   template <class AnyCall>
   typename AnyCall::Result finish_locally(AnyCall& call) {
     if constexpr (std::same_as<AnyCall, Offload>) {
-      return merge(call, {});
+      return sorted(call, with_known(call, {}));
     } else {
       return {};
     }
@@ -184,12 +199,14 @@ class ClientCore {
   }
 
   /// What to send behind a call that failed or was given up, so that the hub takes back what its answer may have
-  /// granted: a second frame pair. Nothing if there is nothing to take back, or the hub is known not to understand.
+  /// granted: a second frame pair. `call.id` is the number that it was sent under, alone or with others. Nothing if
+  /// there is nothing to take back, or the hub is known not to understand.
   template <class AnyCall>
   std::optional<std::pair<Bytes, Bytes>> withdrawal(const AnyCall& call) const {
     if constexpr (std::same_as<AnyCall, Offload>) {
       if (echoes_envelopes_ == false) return std::nullopt;
-      std::pair<Bytes, Bytes> frames{call.envelope, {}};
+      std::pair<Bytes, Bytes> frames;
+      encode_envelope(call.id, std::nullopt, frames.first);
       C::encode_keys(MessageType::withdraw, asked(call), frames.second);
       return frames;
     } else {
@@ -246,6 +263,10 @@ class ClientCore {
       case MessageType::withdraw: break;
     }
     return MessageType::error_response;
+  }
+
+  void encode_envelope(RequestId id, std::optional<std::uint64_t> after, Bytes& out) const {
+    Envelope{id, id_, after, options_.name_space}.encode(out);
   }
 
   std::string operation(MessageType type) const {
@@ -319,7 +340,7 @@ class ClientCore {
       return Error{DecodeError{"statuses, one per key", asked_count, statuses.size()}};
     if (options_.local_cache > 0) learn(call, statuses, now);
     settle(call, statuses, now);
-    return merge(call, statuses);
+    return sorted(call, call.known.empty() ? std::move(statuses) : with_known(call, statuses));
   }
 
   Outcome<std::vector<EntryType>> read_answer(Match& call, ByteView message, SteadyTime) {
@@ -376,22 +397,35 @@ class ClientCore {
     }
   }
 
-  /// The caller's view: what the client knew, and what the hub said of the rest.
-  OffloadResult<K> merge(Offload& call, std::span<const OffloadStatus> said) const {
-    OffloadResult<K> result;
-    result.statuses.reserve(call.keys.size());
-    for (std::size_t i = 0; i < call.keys.size(); ++i) {
-      OffloadStatus status = OffloadStatus::already_stored;
-      if (call.known.empty() || !call.known[i]) {
-        status = said.front();
-        said = said.subspan(1);
-      }
-      result.statuses.push_back(status);
-      auto& keys = status == OffloadStatus::granted  ? result.can_offload
-                   : status == OffloadStatus::leased ? result.leased
-                                                     : result.already_stored;
-      keys.push_back(call.keys[i]);
+  /// What the client knew, and what the hub said of the rest.
+  static std::vector<OffloadStatus> with_known(const Offload& call, std::span<const OffloadStatus> said) {
+    std::vector<OffloadStatus> statuses(call.known.size(), OffloadStatus::already_stored);
+    auto next = said.begin();
+    for (std::size_t i = 0; i < statuses.size(); ++i) {
+      if (!call.known[i]) statuses[i] = *next++;
     }
+    return statuses;
+  }
+
+  /// The caller's view. Takes the keys out of the call if they all have the same status.
+  static OffloadResult<K> sorted(Offload& call, std::vector<OffloadStatus> statuses) {
+    OffloadResult<K> result;
+    const auto list = [&](OffloadStatus status) -> std::vector<K>& {
+      return status == OffloadStatus::granted  ? result.can_offload
+             : status == OffloadStatus::leased ? result.leased
+                                               : result.already_stored;
+    };
+    for (const OffloadStatus status : {OffloadStatus::granted, OffloadStatus::already_stored, OffloadStatus::leased}) {
+      const auto count = static_cast<std::size_t>(std::ranges::count(statuses, status));
+      if (count == statuses.size()) {
+        list(status) = std::move(call.keys);
+        result.statuses = std::move(statuses);
+        return result;
+      }
+      list(status).reserve(count);
+    }
+    for (std::size_t i = 0; i < statuses.size(); ++i) list(statuses[i]).push_back(call.keys[i]);
+    result.statuses = std::move(statuses);
     return result;
   }
 

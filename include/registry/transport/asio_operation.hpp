@@ -2,11 +2,14 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <system_error>
+#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -27,9 +30,10 @@
 // Asynchronous calls in progress, without the type of whoever waits for them.
 namespace registry::detail {
 
-/// Hands a result to an asynchronous call's handler, on the handler's executor and never from within whoever calls it.
-/// Until then that executor has work, so that its context goes on running.
-template <class Handler>
+/// Hands results to an asynchronous call's handler, on the handler's executor and never from within whoever calls it.
+/// Until then that executor has work, so that its context goes on running. It is part of the operation that it ends,
+/// and there the results wait: only a pointer travels through the executors.
+template <class Handler, class... Results>
 class AsioCompletion {
  public:
   AsioCompletion(Handler handler, asio::any_io_executor io, std::optional<Diagnostics> diagnostics)
@@ -40,39 +44,50 @@ class AsioCompletion {
 
   auto cancellation_slot() const noexcept { return asio::get_associated_cancellation_slot(handler_); }
 
-  /// Once.
-  template <class... Results>
-  void operator()(std::error_code code, std::optional<Error> error, Results... results) {
+  /// Once. `operation` owns this.
+  void operator()(const std::shared_ptr<void>& operation, std::error_code code, std::optional<Error> error,
+                  Results... results) {
     if (diagnostics_) diagnostics_->set(std::move(error));
+    results_.emplace(code, std::move(results)...);
     // Posted to the I/O executor and dispatched from there: a post to the executor of a std::future's handler would
     // start Asio's system thread pool.
-    auto invoke = [handler = std::move(handler_), code, ... results = std::move(results)]() mutable {
-      // The slot belongs to whoever emits on it, and that is the handler's executor.
-      if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) slot.clear();
-      std::move(handler)(code, std::move(results)...);
-    };
-    asio::post(io_, [work = std::move(work_), invoke = std::move(invoke)]() mutable {
-      asio::dispatch(work.get_executor(), std::move(invoke));
+    asio::post(io_, [self = std::shared_ptr<AsioCompletion>(operation, this)]() mutable {
+      const auto work = std::move(self->work_);
+      asio::dispatch(work.get_executor(), [self = std::move(self)]() mutable { invoke(std::move(self)); });
     });
   }
 
  private:
+  static void invoke(std::shared_ptr<AsioCompletion> self) {
+    Handler handler = std::move(self->handler_);
+    auto results = std::move(*self->results_);
+    // The operation's memory is free for whatever the handler starts.
+    self.reset();
+    // The slot belongs to whoever emits on it, and that is the handler's executor.
+    if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) slot.clear();
+    std::apply(std::move(handler), std::move(results));
+  }
+
   asio::any_io_executor io_;
   asio::executor_work_guard<asio::associated_executor_t<Handler, asio::any_io_executor>> work_;
   std::optional<Diagnostics> diagnostics_;
   Handler handler_;
+  std::optional<std::tuple<std::error_code, Results...>> results_;
 };
 
 /// A query in progress. Exactly one of `answer`, `finish_locally` and `fail` is called, once.
 template <class Core>
-class AsioQuery {
+class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
  public:
   virtual ~AsioQuery() = default;
   virtual bool begin(Core& core, SteadyTime now) = 0;
   virtual bool follows_registrations(Core& core, SteadyTime now) = 0;
+  /// Whether it was taken into a message of several. After `begin`.
+  virtual bool join(typename Core::Joint& joint) const = 0;
   virtual ByteView envelope() const noexcept = 0;
   virtual ByteView message() const noexcept = 0;
-  virtual std::optional<std::pair<Bytes, Bytes>> withdrawal(const Core& core) const = 0;
+  /// What to send behind it if its answer is not waited for; `number` is that of the message that it was sent in.
+  virtual std::optional<std::pair<Bytes, Bytes>> withdrawal(const Core& core, RequestId number) = 0;
   virtual void answer(Core& core, ByteView message, SteadyTime now) = 0;
   virtual void finish_locally(Core& core) = 0;
   virtual void fail(std::error_code code, std::optional<Error> error) = 0;
@@ -84,9 +99,11 @@ class AsioQuery {
 
   RequestId id = 0;
   std::optional<SteadyTime> sent_at;
+  /// The message of several that it was sent in; 0 if it was sent by itself.
+  RequestId joined = 0;
 };
 
-/// `Completion` is called with (std::error_code, std::optional<Error>, Result).
+/// `Completion` is called with (owner, std::error_code, std::optional<Error>, Result).
 template <class Core, class AnyCall, class Completion>
 class AsioQueryOf final : public AsioQuery<Core> {
  public:
@@ -101,10 +118,17 @@ class AsioQueryOf final : public AsioQuery<Core> {
     return false;
   }
 
+  bool join(typename Core::Joint& joint) const override {
+    return Core::asks_all(call_) && joint.add(call_.type, call_.keys);
+  }
+
   ByteView envelope() const noexcept override { return call_.envelope; }
   ByteView message() const noexcept override { return call_.message; }
 
-  std::optional<std::pair<Bytes, Bytes>> withdrawal(const Core& core) const override { return core.withdrawal(call_); }
+  std::optional<std::pair<Bytes, Bytes>> withdrawal(const Core& core, RequestId number) override {
+    call_.id = number;
+    return core.withdrawal(call_);
+  }
 
   void answer(Core& core, ByteView message, SteadyTime now) override {
     Outcome<Result> outcome;
@@ -115,25 +139,88 @@ class AsioQueryOf final : public AsioQuery<Core> {
       outcome = Error{TransportError{std::string{"reading the answer failed: "} + failure.what()}};
     }
     if (auto* error = std::get_if<Error>(&outcome)) return AsioQuery<Core>::fail(std::move(*error));
-    completion_({}, std::nullopt, std::get<Result>(std::move(outcome)));
+    complete({}, std::nullopt, std::get<Result>(std::move(outcome)));
   }
 
-  void finish_locally(Core& core) override { completion_({}, std::nullopt, core.finish_locally(call_)); }
+  void finish_locally(Core& core) override { complete({}, std::nullopt, core.finish_locally(call_)); }
 
-  void fail(std::error_code code, std::optional<Error> error) override {
-    completion_(code, std::move(error), Result{});
-  }
+  void fail(std::error_code code, std::optional<Error> error) override { complete(code, std::move(error), {}); }
 
  private:
   using Result = typename AnyCall::Result;
+
+  void complete(std::error_code code, std::optional<Error> error, Result result) {
+    completion_(this->shared_from_this(), code, std::move(error), std::move(result));
+  }
 
   AnyCall call_;
   Completion completion_;
 };
 
+/// Small calls that travel as one message. It has no caller of its own to tell: they stay in progress one by one.
+template <class Core>
+class AsioJointQuery final : public AsioQuery<Core> {
+ public:
+  using Call = std::shared_ptr<AsioQuery<Core>>;
+  /// Called with this and the answer.
+  using Deliver = std::function<void(AsioJointQuery&, ByteView message, SteadyTime now)>;
+
+  AsioJointQuery(std::size_t max_answer, Deliver deliver) : deliver_(std::move(deliver)), joint_(max_answer) {}
+
+  bool add(const Call& call) {
+    if (!call->join(joint_)) return false;
+    calls_.push_back(call);
+    return true;
+  }
+
+  const std::vector<Call>& calls() const noexcept { return calls_; }
+
+  /// As new; memory is kept.
+  void clear() noexcept {
+    joint_.clear();
+    calls_.clear();
+    left_ = 0;
+    this->sent_at.reset();
+  }
+
+  /// Counts a call that is no longer waited for; true if it was the last.
+  bool leave() noexcept { return ++left_ == calls_.size(); }
+
+  /// Whether the answer is one to all of them, so that each has its `part`.
+  bool read(ByteView message) { return joint_.read(message); }
+  ByteView part(std::size_t call) { return joint_.answer(call); }
+
+  /// False if a codec of the user's does not take as many keys.
+  bool begin(Core& core, SteadyTime) override {
+    try {
+      core.begin(joint_, this->id, envelope_, message_);
+      return true;
+    } catch (const std::exception&) {
+      return false;
+    }
+  }
+
+  bool follows_registrations(Core&, SteadyTime) override { return false; }
+  bool join(typename Core::Joint&) const override { return false; }
+  ByteView envelope() const noexcept override { return envelope_; }
+  ByteView message() const noexcept override { return message_; }
+  std::optional<std::pair<Bytes, Bytes>> withdrawal(const Core&, RequestId) override { return std::nullopt; }
+  void answer(Core&, ByteView message, SteadyTime now) override { deliver_(*this, message, now); }
+  void finish_locally(Core&) override {}
+  void fail(std::error_code, std::optional<Error>) override {}
+
+ private:
+  Deliver deliver_;
+  typename Core::Joint joint_;
+  std::vector<Call> calls_;
+  std::size_t left_ = 0;
+  Bytes envelope_;
+  Bytes message_;
+};
+
 /// Entries on their way to the batcher, or a wait until it is empty.
 template <class Core>
-class AsioWrite {
+class AsioWrite : public std::enable_shared_from_this<AsioWrite<Core>> {
  public:
   using EntryType = typename Core::EntryType;
 
@@ -154,7 +241,8 @@ class AsioWrite {
   RequestId id = 0;
 };
 
-/// `Completion` is called with (std::error_code, std::optional<Error>), and behind them the entries if they go back.
+/// `Completion` is called with (owner, std::error_code, std::optional<Error>), and behind them the entries if they go
+/// back.
 template <class Core, class Completion, bool returns_entries>
 class AsioWriteOf final : public AsioWrite<Core> {
  public:
@@ -165,9 +253,10 @@ class AsioWriteOf final : public AsioWrite<Core> {
 
   void complete(std::error_code code, std::optional<Error> error) override {
     if constexpr (returns_entries) {
-      completion_(code, std::move(error), code ? std::move(this->entries) : std::vector<typename Core::EntryType>{});
+      completion_(this->shared_from_this(), code, std::move(error),
+                  code ? std::move(this->entries) : std::vector<typename Core::EntryType>{});
     } else {
-      completion_(code, std::move(error));
+      completion_(this->shared_from_this(), code, std::move(error));
     }
   }
 

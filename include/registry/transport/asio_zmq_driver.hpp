@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -42,7 +43,7 @@ class AsioZmqDriver {
   auto async_run(AnyCall call, std::optional<Diagnostics> diagnostics, Token&& token) {
     return asio::async_initiate<Token, void(std::error_code, typename AnyCall::Result)>(
         [](auto handler, std::shared_ptr<Loop> loop, AnyCall what, std::optional<Diagnostics> details) {
-          using Completion = detail::AsioCompletion<decltype(handler)>;
+          using Completion = detail::AsioCompletion<decltype(handler), typename AnyCall::Result>;
           start<detail::AsioQuery<Core>>(
               loop, std::make_shared<detail::AsioQueryOf<Core, AnyCall, Completion>>(
                         std::move(what), Completion(std::move(handler), loop->executor(), std::move(details))));
@@ -75,10 +76,11 @@ class AsioZmqDriver {
   auto async_close(std::chrono::nanoseconds limit, Token&& token) {
     return asio::async_initiate<Token, void(std::error_code, std::vector<EntryType>)>(
         [](auto handler, std::shared_ptr<Loop> loop, std::chrono::nanoseconds time) {
-          using Completion = detail::AsioCompletion<decltype(handler)>;
+          using Completion = detail::AsioCompletion<decltype(handler), std::vector<EntryType>>;
           auto completion = std::make_shared<Completion>(std::move(handler), loop->executor(), std::nullopt);
-          loop->submit(typename Loop::Close{
-              time, [completion](std::vector<EntryType> lost) { (*completion)({}, std::nullopt, std::move(lost)); }});
+          loop->submit(typename Loop::Close{time, [completion](std::vector<EntryType> lost) {
+                                              (*completion)(completion, {}, std::nullopt, std::move(lost));
+                                            }});
         },
         token, loop_, limit);
   }
@@ -89,7 +91,8 @@ class AsioZmqDriver {
   template <bool returns_entries, class Handler>
   static void start_write(const std::shared_ptr<Loop>& loop, std::vector<EntryType> entries, Handler handler,
                           std::optional<Diagnostics> diagnostics) {
-    using Completion = detail::AsioCompletion<Handler>;
+    using Completion = std::conditional_t<returns_entries, detail::AsioCompletion<Handler, std::vector<EntryType>>,
+                                          detail::AsioCompletion<Handler>>;
     start<detail::AsioWrite<Core>>(loop, std::make_shared<detail::AsioWriteOf<Core, Completion, returns_entries>>(
                                              std::move(entries), !returns_entries,
                                              Completion(std::move(handler), loop->executor(), std::move(diagnostics))));

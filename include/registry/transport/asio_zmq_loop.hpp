@@ -6,9 +6,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -120,6 +122,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
  private:
+  using Joint = AsioJointQuery<Core>;
   using Submission = std::variant<std::shared_ptr<Query>, std::shared_ptr<Write>, Close>;
 
   struct Ordered {
@@ -127,6 +130,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     bool is_query;
   };
 
+  /// The memory of a burst of more calls is given back.
+  static constexpr std::size_t max_spare_inbox = 4'096;
   /// Answers taken in before others on the same executor get their turn.
   static constexpr std::size_t answers_per_turn = 256;
 
@@ -142,15 +147,18 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   void take_inbox() {
-    std::vector<Submission> taken;
+    std::vector<Submission> taken = std::exchange(spare_inbox_, {});
     {
       const std::lock_guard lock(inbox_mutex_);
       taken.swap(inbox_);
     }
+    if (taken.empty()) return;
     const SteadyTime time = now();
     for (Submission& submission : taken) {
       std::visit([&](auto& call) { enter(std::move(call), time); }, submission);
     }
+    taken.clear();
+    if (taken.capacity() <= max_spare_inbox) spare_inbox_ = std::move(taken);
   }
 
   std::optional<Error> closed() const {
@@ -189,7 +197,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     while (const auto id = writes_.first()) end(**writes_.find(*id), make_error_code(error), error);
     while (const auto id = queries_.first()) {
       const std::shared_ptr<Query> query = *queries_.take(*id);
-      if (query->sent_at) --in_flight_;
+      if (query->sent_at && query->joined == 0) --in_flight_;
       query->fail(error);
       withdraw(*query);
     }
@@ -281,7 +289,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     silent_since_.reset();
     const RequestId id = answer->id.value_or(last_sent_);
     const std::shared_ptr<Query>* sent = queries_.find(id);
-    if (sent == nullptr || !(*sent)->sent_at) return;
+    if (sent == nullptr || !(*sent)->sent_at || (*sent)->joined != 0) return;
     const std::shared_ptr<Query> query = *queries_.take(id);
     --in_flight_;
     query->answer(core_, answer->message, time);
@@ -292,6 +300,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       const std::shared_ptr<Query> query = *queries_.take(*queries_.first());
       query->fail(Timeout::after(core_.options().request_timeout));
       give_up(*query);
+      if (query->joined != 0) travel_alone(time);
       if (query->sent_at) suspect(*query->sent_at, time);
     }
     while (writes_.next_deadline() && *writes_.next_deadline() <= time) {
@@ -301,18 +310,60 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   /// A query whose answer nobody waits for any more. If a late one could be taken for another's, the connection goes.
-  void give_up(const Query& query) {
+  void give_up(Query& query) {
     if (!query.sent_at) return;
-    --in_flight_;
+    if (query.joined == 0) {
+      --in_flight_;
+    } else {
+      leave(query.joined);
+    }
     withdraw(query);
     if (core_.echoes_envelopes() != true) is_spent_ = true;
   }
 
   /// As far as the network allows: what is not taken back ends by its lease's deadline.
-  void withdraw(const Query& query) {
+  void withdraw(Query& query) {
     if (!query.sent_at) return;
-    if (const auto frames = query.withdrawal(core_)) send(*queries_socket_, frames->first, frames->second);
+    if (const auto frames = query.withdrawal(core_, query.joined == 0 ? query.id : query.joined))
+      send(*queries_socket_, frames->first, frames->second);
   }
+
+  /// Nobody waits for the answer to a message of several once all of its calls are over.
+  void leave(RequestId joint) {
+    const std::shared_ptr<Query>* sent = queries_.find(joint);
+    if (sent == nullptr || !static_cast<Joint&>(**sent).leave()) return;
+    queries_.take(joint);
+    --in_flight_;
+  }
+
+  /// Gives each call its part of the answer. If there are none, because the hub refuses them all for what may be one
+  /// call's fault, each asks anew and alone.
+  void share(Joint& joint, ByteView message, SteadyTime time) {
+    std::size_t answered = 0;
+    try {
+      if (joint.read(message)) {
+        for (const std::shared_ptr<Query>& call : joint.calls()) {
+          const ByteView part = joint.part(answered);
+          ++answered;
+          if (queries_.take(call->id)) call->answer(core_, part, time);
+        }
+        return reuse(std::static_pointer_cast<Joint>(joint.shared_from_this()));
+      }
+    } catch (const std::exception&) {
+      // A wire or codec of the user's: who caused it hears of it when he asks alone.
+    }
+    travel_alone(time);
+    for (std::size_t i = joint.calls().size(); i-- > answered;) {
+      Query& call = *joint.calls()[i];
+      if (queries_.find(call.id) == nullptr) continue;
+      call.joined = 0;
+      call.sent_at.reset();
+      outgoing_.push_front(call.id);
+    }
+  }
+
+  /// What travelled together has got no answer: for a while it might be because it did.
+  void travel_alone(SteadyTime time) { join_from_ = time + core_.options().request_timeout; }
 
   /// libzmq gives a connection up for good (after an answer above max_message_size, for instance) and does not say so:
   /// one that has been silent for two timeouts, one after the other, is made anew.
@@ -399,9 +450,55 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (is_spent_ && (outgoing_.empty() || !reconnect())) return;
     while (!outgoing_.empty()) {
       const std::shared_ptr<Query>* next = queries_.find(outgoing_.front());
-      if (next != nullptr && !send_query(**next, time)) return;
+      // One that is sent already stood behind those that it has joined.
+      if (next != nullptr && !(*next)->sent_at && !send_first(**next, time)) return;
       outgoing_.pop_front();
     }
+  }
+
+  /// Sends the first in line, with those behind it that may travel in the same message. Nobody waits for company. False
+  /// if it has to wait.
+  bool send_first(Query& first, SteadyTime time) {
+    const std::shared_ptr<Joint> joint = join(time);
+    if (joint == nullptr) return send_query(first, time);
+    joint->id = queries_.add(joint, time + core_.options().request_timeout);
+    const bool has_message = joint->begin(core_, time);
+    if (!has_message || !send_query(*joint, time)) {
+      queries_.take(joint->id);
+      reuse(joint);
+      if (has_message) return false;
+      travel_alone(time);
+      return send_query(first, time);
+    }
+    for (const std::shared_ptr<Query>& call : joint->calls()) {
+      call->joined = joint->id;
+      call->sent_at = time;
+    }
+    return true;
+  }
+
+  /// The calls that stand first in line and may travel as one message; null if that is one call. Not before the hub is
+  /// known to return envelopes: with one that does not, a call that is given up ends the connection for those with it.
+  std::shared_ptr<Joint> join(SteadyTime time) {
+    if (outgoing_.size() < 2 || core_.echoes_envelopes() != true || time < join_from_) return nullptr;
+    if (!spare_joint_) {
+      const auto max_answer = config_.max_message_size.value_or(std::numeric_limits<std::int64_t>::max());
+      spare_joint_ = std::make_shared<Joint>(
+          static_cast<std::size_t>(max_answer),
+          [this](Joint& joint, ByteView message, SteadyTime now) { share(joint, message, now); });
+    }
+    for (const RequestId id : outgoing_) {
+      const std::shared_ptr<Query>* next = queries_.find(id);
+      if (next != nullptr && !spare_joint_->add(*next)) break;
+    }
+    if (spare_joint_->calls().size() > 1) return std::exchange(spare_joint_, nullptr);
+    spare_joint_->clear();
+    return nullptr;
+  }
+
+  void reuse(std::shared_ptr<Joint> joint) noexcept {
+    joint->clear();
+    spare_joint_ = std::move(joint);
   }
 
   /// False if it has to wait: for room, or, until the hub is known to return envelopes, for the answer before it.
@@ -422,7 +519,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (outgoing_.empty() && ordered_.empty()) return;
     if (is_spent_ && !reconnect()) return;
     if (!hello_) {
-      auto done = [this](std::error_code, std::optional<Error> error, std::monostate) {
+      auto done = [this](const std::shared_ptr<void>&, std::error_code, std::optional<Error> error, std::monostate) {
         hello_.reset();
         if (error) fail_all(*error);
       };
@@ -555,7 +652,9 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   RequestTable<std::shared_ptr<Query>> queries_;
   RequestTable<std::shared_ptr<Write>> writes_;
   std::deque<RequestId> outgoing_;  // with frames made, not sent
-  std::deque<Ordered> ordered_;     // not begun
+  std::shared_ptr<Joint> spare_joint_;
+  SteadyTime join_from_{};       // calls may travel together again
+  std::deque<Ordered> ordered_;  // not begun
   std::shared_ptr<Query> hello_;
   std::size_t in_flight_ = 0;
   RequestId last_sent_ = 0;
@@ -571,6 +670,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   std::mutex inbox_mutex_;
   std::vector<Submission> inbox_;
+  std::vector<Submission> spare_inbox_;  // only its memory
 };
 
 }  // namespace registry::detail

@@ -20,7 +20,7 @@ namespace registry {
 
 /// What a hub transport hands messages to.
 ///   query         from a routing id; the envelope frames in front of the message, to be sent back with the answer
-///   registration  from a peer, whom the transport is asked for only if it must be named; its second frame if it has one
+///   registration  from a peer, whose name is looked up only if somebody asks; its second frame if it has one
 ///   malformed     something that is no message at all
 template <class H>
 concept HubHandler = requires(H& handler, ByteView sender, Frames envelope, ByteView message, std::string_view name,
@@ -43,7 +43,7 @@ struct HubHandlerArchetype {
 /// How a hub hears and answers; used by one thread, except `interrupt`.
 ///   now        the times by which leases (a clock that never goes back) and entries with a ttl end
 ///   wait       returns when something has come, when `timeout` is over (nothing: no timeout) or when interrupted
-///   drain      hands over what has come, at most a bounded number of each kind, so that neither starves the other
+///   drain      hands over what has come, for a bounded time, each kind in its turn so that neither starves the other
 ///   send       an answer behind its envelope; false if the recipient is gone or does not read; never blocks
 ///   interrupt  ends a `wait`, or the next one; from any thread
 /// Everything else fails with RegistryError{TransportError}.

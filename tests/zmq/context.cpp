@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// The threads that libzmq starts for us.
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include <sched.h>
+#include <zmq.hpp>
+
+#include <registry/transport/zmq.hpp>
+#include <registry/transport/zmq_hub.hpp>
+
+#include "support/catch.hpp"
+
+using namespace registry;
+
+namespace {
+
+/// I/O threads of libzmq in this process: all, and those that leave the processor to whoever gives them work.
+struct IoThreads {
+  std::size_t all = 0;
+  std::size_t yielding = 0;
+};
+
+IoThreads io_threads() {
+  IoThreads threads;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string name;
+    std::getline(std::ifstream(task.path() / "comm"), name);
+    if (!name.starts_with("ZMQbg/IO")) continue;
+    ++threads.all;
+    if (sched_getscheduler(std::stoi(task.path().filename())) == SCHED_BATCH) ++threads.yielding;
+  }
+  return threads;
+}
+
+/// Once there are so many: a thread of libzmq takes its policy, and behind it its name, when it runs first.
+IoThreads io_threads_once_there_are(std::size_t all) {
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds{30};
+  IoThreads threads = io_threads();
+  while (threads.all < all && std::chrono::steady_clock::now() < give_up) {
+    std::this_thread::yield();
+    threads = io_threads();
+  }
+  return threads;
+}
+
+ZmqHubConfig anywhere() {
+  ZmqHubConfig config;
+  config.query_addr = config.register_addr = "tcp://127.0.0.1:*";
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("the I/O thread of a transport's own context does not take the processor from who gives it messages") {
+  const IoThreads before = io_threads();
+  const auto hub = ZmqHubTransport::bind(anywhere());
+  ZmqTransportConfig config;
+  config.query_addr = hub.endpoints().query_addr;
+  config.register_addr = hub.endpoints().register_addr;
+  const auto client = ZmqTransport::connect(config);
+  CHECK(io_threads_once_there_are(before.all + 2).yielding == before.yielding + 2);
+}
+
+TEST_CASE("a context that was given is used as it is") {
+  const IoThreads before = io_threads();
+  ZmqHubConfig config = anywhere();
+  config.context = std::make_shared<zmq::context_t>();
+  const auto hub = ZmqHubTransport::bind(config);
+  const IoThreads after = io_threads_once_there_are(before.all + 1);
+  CHECK(after.all == before.all + 1);
+  CHECK(after.yielding == before.yielding);
+}

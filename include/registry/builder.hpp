@@ -56,6 +56,7 @@ class ClientBuilder {
   ClientBuilder&& request_timeout(std::chrono::nanoseconds time) && { return set(options_.request_timeout, time); }
   ClientBuilder&& register_timeout(std::chrono::nanoseconds time) && { return set(options_.register_timeout, time); }
   ClientBuilder&& close_timeout(std::chrono::nanoseconds time) && { return set(options_.close_timeout, time); }
+  ClientBuilder&& resend_interval(std::chrono::nanoseconds time) && { return set(options_.resend_interval, time); }
   ClientBuilder&& local_cache(std::size_t keys) && { return set(options_.local_cache, keys); }
   ClientBuilder&& local_cache_ttl(std::chrono::nanoseconds time) && { return set(options_.local_cache_ttl, time); }
   ClientBuilder&& registered_ttl(std::chrono::nanoseconds time) && { return set(options_.registered_ttl, time); }
@@ -74,6 +75,7 @@ class ClientBuilder {
     detail::require_positive("batch_timeout", options_.batch_timeout);
     detail::require_positive("request_timeout", options_.request_timeout);
     detail::require_positive("register_timeout", options_.register_timeout);
+    detail::require_positive("resend_interval", options_.resend_interval);
     detail::require_not_negative("close_timeout", options_.close_timeout);
     detail::require_positive("local_cache_ttl", options_.local_cache_ttl);
     detail::require_positive("registered_ttl", options_.registered_ttl);
@@ -126,6 +128,11 @@ class HubBuilder {
   HubBuilder&& insist_on_holder(bool insist) && { return set(options_.insist_on_holder, insist); }
   HubBuilder&& registration_wait(std::chrono::nanoseconds time) && { return set(options_.registration_wait, time); }
   HubBuilder&& max_waiting(std::size_t queries) && { return set(options_.max_waiting, queries); }
+  HubBuilder&& max_waiting_claims(std::size_t claims) && { return set(options_.max_waiting_claims, claims); }
+  HubBuilder&& max_waiting_bytes(std::size_t bytes) && { return set(options_.max_waiting_bytes, bytes); }
+  HubBuilder&& max_claim_wait(std::chrono::nanoseconds time) && { return set(options_.max_claim_wait, time); }
+  HubBuilder&& recovery_time(std::chrono::nanoseconds time) && { return set(options_.recovery_time, time); }
+  HubBuilder&& incarnation(std::uint64_t number) && { return set(options_.incarnation, number); }
   HubBuilder&& max_clients(std::size_t clients) && { return set(options_.max_clients, clients); }
   HubBuilder&& stall_tolerance(std::chrono::nanoseconds time) && { return set(options_.stall_tolerance, time); }
   HubBuilder&& log(LogHook hook) && { return set(options_.log, std::move(hook)); }
@@ -160,6 +167,8 @@ class HubBuilder {
     detail::require_positive("registration_wait", options_.registration_wait);
     detail::require_not_negative("stall_tolerance", options_.stall_tolerance);
     detail::require_positive("max_clients", options_.max_clients);
+    detail::require_not_negative("max_claim_wait", options_.max_claim_wait);
+    detail::require_not_negative("recovery_time", options_.recovery_time);
     return {std::move(policy_), std::move(options_), std::move(on_evict_)};
   }
 

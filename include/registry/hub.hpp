@@ -55,6 +55,7 @@ class RegistryHub {
       state_->lease_now = now.lease;
     };
     turn(std::chrono::nanoseconds::zero());
+    core.tick(now, send);
     Handler handler{core, now, send};
     while (!state_->stopping.load(std::memory_order_acquire)) {
       const auto asked = time_to_sleep(core, now.lease);
@@ -89,7 +90,13 @@ class RegistryHub {
  private:
   struct State {
     State(P policy, HubOptions options, EvictionHook<key_type, value_type, metadata_type> on_evict)
-        : core(std::move(policy), std::move(options), std::move(on_evict)) {}
+        : core(std::move(policy), incarnated(std::move(options)), std::move(on_evict)) {}
+
+    static HubOptions incarnated(HubOptions options) {
+      if (options.incarnation == 0) options.incarnation = ClientId::random().low;
+      return options;
+    }
+
     Core core;
     std::optional<SteadyTime> lease_now;  // where the last `serve` left the lease clock
     std::atomic<bool> stopping = false;

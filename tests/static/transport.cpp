@@ -133,6 +133,7 @@ struct GoodTransport {
   std::optional<Error> exchange(E&, SteadyTime) {
     return std::nullopt;
   }
+  void post(ByteView, ByteView) noexcept {}
   bool push(ByteView, ByteView, SteadyTime) { return true; }
   void start(TickHandler) {}
   void wake_at(SteadyTime) {}
@@ -202,6 +203,12 @@ struct PushWithoutDeadline : GoodTransport {
   bool push(ByteView, ByteView) { return true; }
 };
 static_assert(!BlockingTransport<PushWithoutDeadline>);
+
+// A claim that ends while an exception passes through posts what it gives back.
+struct PostMayThrow : GoodTransport {
+  void post(ByteView, ByteView) {}
+};
+static_assert(!BlockingTransport<PostMayThrow>);
 
 struct ExchangeSaysWhether : GoodTransport {
   template <Exchange E>

@@ -103,6 +103,13 @@ class Catalogue {
     return erase(key, EvictionReason::removed);
   }
 
+  /// Forgets the key if this value is stored under it; whether it was.
+  bool remove_if(const K& key, const V& value, WallTime now) {
+    drop_if_over(key, now);
+    const StoredType* stored = find(key);
+    return stored != nullptr && stored->value == value && erase(key, EvictionReason::removed);
+  }
+
   /// Tells the policy that the key was used; whether it is stored.
   bool touch(const K& key, WallTime now) {
     drop_if_over(key, now);

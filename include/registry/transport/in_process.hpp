@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -83,6 +84,14 @@ class InProcessTransport {
     // No answer can come later: this is where another transport's deadline would pass.
     if (auto withdrawal = exchange.withdrawal()) ask(withdrawal->first, withdrawal->second);
     return Timeout{std::chrono::duration_cast<std::chrono::milliseconds>(deadline - now())};
+  }
+
+  void post(ByteView envelope, ByteView message) noexcept {
+    try {
+      ask(envelope, message);
+    } catch (const std::exception&) {
+      // There was no memory for it; nobody relies on it.
+    }
   }
 
   bool push(ByteView message, ByteView envelope, SteadyTime) {

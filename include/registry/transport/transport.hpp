@@ -97,6 +97,7 @@ using TickHandler = std::function<std::optional<SteadyTime>(SteadyTime)>;
 /// The client's side, blocking. Safe from any thread, except that `push` is called by one thread at a time.
 ///   now       the time by which deadlines are meant
 ///   exchange  sends a query and waits until `accept` takes an answer or the deadline has come; answers what went wrong
+///   post      sends a query whose answer nobody wants, if that can be done at once
 ///   push      a registration (message, envelope); false if it could not be handed over by the deadline
 ///   start     from now on calls the handler, from one thread at a time, whenever a time that it asked for has come
 ///   wake_at   asks for a call at that time, if none is due before
@@ -108,6 +109,7 @@ concept BlockingTransport = std::movable<T> && requires(T& transport, detail::Ex
                                                         std::chrono::nanoseconds linger) {
   { transport.now() } -> std::same_as<SteadyTime>;
   { transport.exchange(exchange, deadline) } -> std::same_as<std::optional<Error>>;
+  { transport.post(bytes, bytes) } noexcept -> std::same_as<void>;
   { transport.push(bytes, bytes, deadline) } -> std::same_as<bool>;
   { transport.start(std::move(handler)) } -> std::same_as<void>;
   { transport.wake_at(deadline) } -> std::same_as<void>;

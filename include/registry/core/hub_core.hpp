@@ -23,6 +23,7 @@
 #include <registry/core/lease_manager.hpp>
 #include <registry/core/options.hpp>
 #include <registry/core/peer_name.hpp>
+#include <registry/core/reports.hpp>
 #include <registry/core/sequence_tracker.hpp>
 #include <registry/detail/counter.hpp>
 #include <registry/detail/lease.hpp>
@@ -50,13 +51,23 @@ class HubCore {
   using M = typename P::metadata_type;
   using EntryType = Entry<K, V, M>;
 
-  HubCore(P policy, HubOptions options, EvictionHook<K, V, M> on_evict = {})
+  /// The catalogue of the namespace `name`: what is meant for another one is refused.
+  HubCore(P policy, HubOptions options, EvictionHook<K, V, M> on_evict = {},
+          std::string name = std::string{default_namespace})
       : options_(std::move(options)),
+        name_(std::move(name)),
+        reports_(options_.log),
         catalogue_(std::move(policy), std::move(on_evict), options_.log),
         leases_(table(), options_.lease_ttl, options_.max_leases),
         sequences_(options_.max_clients) {}
   HubCore(const HubCore&) = delete;
   HubCore& operator=(const HubCore&) = delete;
+
+  /// When the hub has started: its recovery time runs from then. Without this call, from the first one.
+  void begin(Instant now) {
+    if (std::exchange(has_begun_, true)) return;
+    recovered_at_ = now.lease + options_.recovery_time;
+  }
 
   /// A query from `sender` (its routing id): the last frame is `message`, those before it `envelope`.
   template <class Reply>
@@ -173,7 +184,6 @@ class HubCore {
 
  private:
   static constexpr std::size_t slice = 256;
-  static constexpr std::uint64_t reports_per_second = 10;
 
   /// Leases are kept in the table of the entries, if it can be had, or else in one of their own.
   struct NoTable {};
@@ -243,12 +253,6 @@ class HubCore {
            !sequences_.has_applied(ours.client, *ours.after);
   }
 
-  /// The first call starts the recovery time.
-  void begin(Instant now) {
-    if (std::exchange(has_begun_, true)) return;
-    recovered_at_ = now.lease + options_.recovery_time;
-  }
-
   static Bytes copy(ByteView bytes) { return Bytes(bytes.begin(), bytes.end()); }
 
   /// False, with the refusal in `answer_`, if there is no room.
@@ -315,9 +319,9 @@ class HubCore {
     statuses_.clear();
     MessageType type{};
     std::optional<Error> error = C::decode_type(message, type);
-    if (!error && asker.name_space != default_namespace) {
-      return refuse(Unsupported{"namespace \"" + std::string{asker.name_space} + "\"; this hub serves \"" +
-                                std::string{default_namespace} + "\""});
+    if (!error && asker.name_space != name_) {
+      return refuse(
+          Unsupported{"namespace \"" + std::string{asker.name_space} + "\"; this hub serves \"" + name_ + "\""});
     }
     if (!error) {
       try {
@@ -756,12 +760,12 @@ class HubCore {
       return report(now, "a registration from " + std::string{sender} + " was dropped: " + to_string(*error));
     }
     const std::string_view name_space = ours ? ours->name_space : default_namespace;
-    if (name_space != default_namespace) {
+    if (name_space != name_) {
       entries_refused_.add(entries_.size());
       note_dropped(ours);
-      return report(now, "a registration from " + std::string{sender} + " was dropped: " +
-                             std::to_string(entries_.size()) + " entries for namespace \"" + std::string{name_space} +
-                             "\"; this hub serves \"" + std::string{default_namespace} + "\"");
+      return report(
+          now, "a registration from " + std::string{sender} + " was dropped: " + std::to_string(entries_.size()) +
+                   " entries for namespace \"" + std::string{name_space} + "\"; this hub serves \"" + name_ + "\"");
     }
     if (ours) {
       store_once(ours, ours->number, now);
@@ -854,23 +858,11 @@ class HubCore {
     }
   }
 
-  /// Bytes from outside must not flood the log: beyond a few reports a second only their number is told.
-  void report(Instant now, const std::string& text) {
-    if (!options_.log) return;
-    if (now.lease - report_second_ >= std::chrono::seconds{1}) {
-      if (unreported_ > 0) options_.log(LogLevel::warning, std::to_string(unreported_) + " more reports were left out");
-      report_second_ = now.lease;
-      reported_ = unreported_ = 0;
-    }
-    if (reported_ == reports_per_second) {
-      ++unreported_;
-      return;
-    }
-    ++reported_;
-    options_.log(LogLevel::warning, text);
-  }
+  void report(Instant now, const std::string& text) { reports_.add(now.lease, text); }
 
   HubOptions options_;
+  std::string name_;
+  Reports reports_;
   Catalogue<P> catalogue_;
   [[no_unique_address]] OwnTable own_table_;
   LeaseManager<Table> leases_;
@@ -899,10 +891,6 @@ class HubCore {
   std::optional<Error> last_refusal_;  // of `outcomes_`
   std::string text_;
   Bytes answer_;
-
-  SteadyTime report_second_{};
-  std::uint64_t reported_ = 0;
-  std::uint64_t unreported_ = 0;
 
   detail::Counter queries_, registrations_, entries_registered_, entries_refused_, granted_, already_stored_, leased_,
       malformed_, undeliverable_, repeated_, waiting_claims_;

@@ -39,6 +39,9 @@ struct HubOptions {
   std::uint64_t incarnation = 0;
   /// Clients whose registrations are kept in order; the ones silent for longest are forgotten first.
   std::size_t max_clients = 65'536;
+  /// Namespaces of a hub that makes them on demand, `default` among them; messages for one more are refused with
+  /// LimitExceeded. The bounds above hold for each namespace by itself.
+  std::size_t max_namespaces = 64;
   /// By how much a turn of the hub's loop may exceed what it meant to sleep before the rest no longer counts against
   /// the holders of leases.
   std::chrono::nanoseconds stall_tolerance = std::chrono::milliseconds{100};

@@ -22,13 +22,17 @@ namespace registry {
 ///   query         from a routing id; the envelope frames in front of the message, to be sent back with the answer
 ///   registration  from a peer, whose name is looked up only if somebody asks; its second frame if it has one
 ///   malformed     something that is no message at all
+///   denied_query, denied_registration   one of either for a namespace that the transport knows its sender may not use
 template <class H>
-concept HubHandler = requires(H& handler, ByteView sender, Frames envelope, ByteView message, std::string_view name,
-                              const PeerName& peer, std::optional<ByteView> second, std::string_view why) {
-  handler.query(sender, envelope, message);
-  handler.registration(peer, second, message);
-  handler.malformed(name, why);
-};
+concept HubHandler =
+    requires(H& handler, ByteView sender, Frames envelope, ByteView message, std::string_view name,
+             const PeerName& peer, std::optional<ByteView> second, std::string_view why, std::string_view name_space) {
+      handler.query(sender, envelope, message);
+      handler.registration(peer, second, message);
+      handler.malformed(name, why);
+      handler.denied_query(sender, envelope, peer, name_space);
+      handler.denied_registration(peer, name_space);
+    };
 
 namespace detail {
 
@@ -36,6 +40,8 @@ struct HubHandlerArchetype {
   void query(ByteView, Frames, ByteView) {}
   void registration(const PeerName&, std::optional<ByteView>, ByteView) {}
   void malformed(std::string_view, std::string_view) {}
+  void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
+  void denied_registration(const PeerName&, std::string_view) {}
 };
 
 }  // namespace detail

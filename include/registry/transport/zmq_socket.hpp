@@ -115,6 +115,11 @@ zmq::socket_t open_socket(zmq::context_t& context, zmq::socket_type type, const 
   });
 }
 
+/// Sets an option that is bytes, without the copies that a text would be.
+inline void set_bytes(zmq::socket_ref socket, int option, ByteView bytes) {
+  if (zmq_setsockopt(socket.handle(), option, bytes.data(), bytes.size()) != 0) throw zmq::error_t();
+}
+
 /// Throws RegistryError{TransportError} with the operation, the address and what libzmq says.
 inline void bind_socket(zmq::socket_t& socket, const std::string& purpose, const std::string& address) {
   const std::string operation = "bind for " + purpose + " to \"" + address + "\"";
@@ -277,11 +282,13 @@ class Inbox {
   /// The frames kept; valid until the next `receive` or `clear`.
   Frames frames() const noexcept { return Frames{views_}.first(std::min(count_, views_.size())); }
 
-  /// What libzmq knows of the message, for instance its "Peer-Address"; nothing where it does not. A copy, valid until
-  /// the next call. Never inlined: the thread sanitizer cannot see how libzmq hands such a text from its thread to
+  /// What libzmq knows of the message received, for instance its "Peer-Address"; nothing where it does not. A copy, valid
+  /// until the next call. Never inlined: the thread sanitizer cannot see how libzmq hands such a text from its thread to
   /// ours, so this one function, which does nothing else, is named in its suppressions.
   [[gnu::noinline]] std::optional<std::string_view> property(const char* name) {
-    const char* value = zmq_msg_gets(messages_.front().handle(), name);
+    // Of the last frame: a ROUTER makes the first itself, and knows nothing of it.
+    zmq::message_t& frame = messages_[std::min(count_, messages_.size()) - 1];
+    const char* value = zmq_msg_gets(frame.handle(), name);
     if (value == nullptr) return std::nullopt;
     return property_ = value;
   }

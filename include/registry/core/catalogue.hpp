@@ -196,8 +196,8 @@ class Catalogue {
     hook_failures_.add();
     if (!log_) return;
     try {
-      log_(LogLevel::error,
-           "on_evict threw for key " + key_hex(key) + (why ? ": " + std::string{*why} : std::string{}));
+      log_(
+          LogLevel::error, "on_evict threw for key " + key_hex(key) + (why ? ": " + std::string{*why} : std::string{}));
     } catch (const std::bad_alloc&) {
       // Nobody is told then, but what was done is done: an insert must not fail once the entry is stored.
     }

@@ -49,8 +49,8 @@ class ExpiryIndex {
   void settle(const K& key, Prepared prepared) noexcept {
     if (empty()) return;
     const auto hash = hash_(key);
-    const Index old = by_key_.find(
-        hash, [&](Index candidate) { return candidate != prepared.index && ends_[candidate].key == key; });
+    const Index old =
+        by_key_.find(hash, [&](Index candidate) { return candidate != prepared.index && ends_[candidate].key == key; });
     if (old != Ends::none) erase(old, hash);
   }
 

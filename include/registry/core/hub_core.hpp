@@ -485,7 +485,9 @@ class HubCore {
     const Found found = table().find(entry.key, hash, hint);
     if (options_.insist_on_holder) {
       const Holder* holder = found.kind == Table::Kind::leased ? leases_.holder(found.number, now.lease) : nullptr;
-      if (holder == nullptr || !ours || *holder != Holder::client(ours->client)) return LeaseConflict{key_hex(entry.key)};
+      if (holder == nullptr || !ours || *holder != Holder::client(ours->client)) {
+        return LeaseConflict{key_hex(entry.key)};
+      }
     }
     try {
       if (!catalogue_.insert(std::move(entry), now.wall)) {

@@ -195,8 +195,8 @@ class KeyIndex {
   using Groups = std::vector<Group, HugePageAllocator<Group>>;
 
   static constexpr std::size_t shard_groups = 1280;
-  /// Shards lie in chunks: the first ones in less than a huge page, for a small index lives in caches and would only take
-  /// more memory in one; the others as they fit into two, so that of those little is left over.
+  /// Shards lie in chunks: the first ones in less than a huge page, for a small index lives in caches and would only
+  /// take more memory in one; the others as they fit into two, so that of those little is left over.
   static constexpr std::size_t page_groups = HugePageAllocator<Group>::page / sizeof(Group);
   static constexpr std::size_t first_chunk_shards = page_groups / shard_groups;
   static constexpr std::size_t chunk_groups = 2 * page_groups;

@@ -5,6 +5,7 @@
 #   tests     the test framework
 #   examples  what only the examples use
 #   bench     the servers that the benchmark compares with, and what it measures and plots with
+#   profile   what shows where the time goes
 #   clang     clang 19 with its sanitizers and libFuzzer
 set -euo pipefail
 
@@ -21,6 +22,7 @@ for group in "$@"; do
     tests) packages+=(catch2) ;;
     examples) packages+=(libsodium-dev libcli11-dev) ;;
     bench) packages+=(redis-server memcached valgrind gnuplot-nox) ;;
+    profile) packages+=(linux-perf) ;;
     clang) packages+=(clang-19 libclang-rt-19-dev llvm-19) ;;
     *)
       echo "install-packages.sh: unknown group '$group'" >&2

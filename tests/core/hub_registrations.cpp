@@ -221,3 +221,27 @@ TEST_CASE("an empty registration changes nothing") {
   CHECK(hub.stats().malformed == 0);
   CHECK(hub.stats().entries_registered == 0);
 }
+
+TEST_CASE("what the server itself stores makes no other lease end") {
+  TestHub<> hub;
+  std::vector<PlainEntry> evicted;
+  Asker alice = client(1);
+  Asker bob = client(2);
+  Asker carol = client(3);
+  hub.core.policy().insert({1000, 1, {}}, evicted);
+  CHECK(hub.can_offload(alice, {5}) == Statuses{granted});
+  hub.core.policy().insert({5, 50, {}}, evicted);
+  CHECK(hub.can_offload(alice, {5}) == Statuses{already_stored});
+  CHECK(hub.remove(bob, {5}) == 1);
+  CHECK(hub.can_offload(bob, {5}) == Statuses{granted});
+  hub.core.policy().insert({5, 50, {}}, evicted);
+  // What is left of the leases is collected with the others.
+  CHECK(hub.stats().leases.active == 2);
+  hub.pass(30s);
+  hub.tick();
+  CHECK(hub.stats().leases.active == 0);
+  CHECK(hub.can_offload(bob, {6}) == Statuses{granted});
+  hub.put(alice, {{1000, 1, {}}});
+  CHECK(hub.can_offload(carol, {6}) == Statuses{leased});
+  CHECK(hub.stats().leases.converted == 0);
+}

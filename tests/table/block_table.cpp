@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <random>
+#include <stdexcept>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -318,6 +319,44 @@ TEST_CASE("a table for which there is no more memory is as it was") {
   }));
   CHECK(table.size() == 0);
   CHECK(table.leases().size() == 0);
+}
+
+namespace {
+
+/// A value that cannot be assigned at times.
+struct Fragile {
+  inline static bool breaks = false;
+
+  Fragile() = default;
+  Fragile(const Fragile&) = default;
+  Fragile& operator=(const Fragile&) {
+    if (breaks) throw std::runtime_error("broken");
+    return *this;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("no number is lost when a value cannot be assigned") {
+  BlockTable<Key, Fragile, std::uint64_t> table{KeyHash<Key>{8}};
+  const auto fails = [&](Key key) {
+    Fragile::breaks = true;
+    CHECK_THROWS_AS(store(table, key, Fragile{}), std::runtime_error);
+    Fragile::breaks = false;
+    CHECK(table.size() == 0);
+    CHECK(table.find(key, table.hash(key)).kind == decltype(table)::Kind::absent);
+  };
+  fails(1);
+  CHECK(store(table, 2, Fragile{}) == 0);
+  CHECK(table.numbers() == 1);
+  erase(table, 2);
+  // Also one that had been used before, and that of a name.
+  fails(3);
+  const Number name = table.add_name(4, table.hash(4));
+  fails(4);
+  CHECK(store(table, 4, Fragile{}) == name);
+  CHECK(table.size() == 1);
+  CHECK(table.numbers() == 1);
 }
 
 TEST_CASE("a table moves as a whole") {

@@ -177,7 +177,8 @@ class HubCore {
     return stats;
   }
 
-  /// The policy and the entries in it, for a hub that fills or reads its catalogue itself; on the hub's thread.
+  /// The policy and the entries in it, for a hub that fills or reads its catalogue itself; on the hub's thread. What is
+  /// inserted here is stored at once; a lease on it counts as active until it runs out, but stands in nobody's way.
   P& policy() noexcept { return catalogue_.policy(); }
 
   const HubOptions& options() const noexcept { return options_; }
@@ -810,14 +811,13 @@ class HubCore {
     outcomes_.assign(entries_.size(), RegisterStatus::stored);
     hashes_.resize(entries_.size());
     for (std::size_t i = 0; i < entries_.size(); ++i) hashes_[i] = table().hash(entries_[i].key);
-    detail::look_ahead(table(), hashes_, [&](std::size_t i, Number) {
-      if (absent_only && find(entries_[i].key, hashes_[i]).kind == Table::Kind::stored) return;
-      if (auto refusal = store(entries_[i], hashes_[i], ours, now)) {
+    detail::look_ahead(table(), hashes_, [&](std::size_t i, Number hint) {
+      if (absent_only && look_up(entries_[i].key, hashes_[i], hint).kind == Table::Kind::stored) return;
+      if (!claims_.empty()) freed_.push_back(entries_[i].key);
+      if (auto refusal = store(entries_[i], hashes_[i], hint, ours, now)) {
         ++refused_;
         outcomes_[i] = status_of(*refusal);
         last_refusal_ = std::move(refusal);
-      } else if (!claims_.empty()) {
-        freed_.push_back(entries_[i].key);
       }
     });
     entries_registered_.add(entries_.size() - refused_);
@@ -830,12 +830,13 @@ class HubCore {
     return RegisterStatus::storage_error;
   }
 
-  std::optional<Error> store(EntryType& entry, Hash hash, const std::optional<Envelope>& ours, Instant now) {
-    const K key = entry.key;
+  std::optional<Error> store(EntryType& entry, Hash hash, Number hint, const std::optional<Envelope>& ours,
+                             Instant now) {
+    // Before the entry is stored: its lease is not found by the key any more then.
+    const Found found = table().find(entry.key, hash, hint);
     if (options_.insist_on_holder) {
-      const Found found = table().find(key, hash);
       const Holder* holder = found.kind == Table::Kind::leased ? leases_.holder(found.number, now.lease) : nullptr;
-      if (holder == nullptr || !ours || *holder != asker_of(*ours).holder) return LeaseConflict{key_hex(key)};
+      if (holder == nullptr || !ours || *holder != asker_of(*ours).holder) return LeaseConflict{key_hex(entry.key)};
     }
     try {
       if (!catalogue_.insert(std::move(entry), now.wall)) {
@@ -845,17 +846,8 @@ class HubCore {
     } catch (const std::exception& failure) {
       return StorageError{failure.what()};
     }
-    if (const Number lease = lease_on_stored(key, hash); lease != Table::none) leases_.convert(lease, hash, now.lease);
+    if (found.kind == Table::Kind::leased) leases_.convert(found.number, hash, now.lease);
     return std::nullopt;
-  }
-
-  /// The lease, if any, on a key that has just been stored.
-  Number lease_on_stored([[maybe_unused]] const K& key, [[maybe_unused]] Hash hash) {
-    if constexpr (detail::SharesTable<P>) {
-      return table().take_superseded();
-    } else {
-      return table().find(key, hash).number;
-    }
   }
 
   void report(Instant now, const std::string& text) { reports_.add(now.lease, text); }

@@ -87,32 +87,29 @@ class BlockTable {
   std::size_t numbers() const noexcept { return entries_.size(); }
 
   /// Stores a key that is not stored, as `find` has just said; a name keeps its number. A lease on it is no longer
-  /// found by its key; its record stays until it is erased, and `take_superseded` says which it is.
+  /// found by its key; its record stays until it is erased by its number.
   Number store(K key, Hash hash, T value, Found before) {
     const Number lease = before.kind == Kind::leased ? before.number | lease_bit : none;
     Number number = names_ > 0 ? number_of(key, hash) : none;
     if (number != none) {
-      --names_;
       entries_[number].value = std::move(value);
+      --names_;
       index_.replace(hash, number | name_bit, number);
       if (lease != none) index_.erase(hash, lease);
     } else {
-      number = take_number();
-      entries_[number] = {std::move(key), std::move(value)};
-      if (lease != none) {
-        index_.replace(hash, lease, number);
-      } else {
-        index_number(hash, number, number);
-      }
+      number = take_number([&](Number taken) {
+        entries_[taken] = {std::move(key), std::move(value)};
+        if (lease != none) {
+          index_.replace(hash, lease, taken);
+        } else {
+          index_.insert(hash, taken, records());
+        }
+      });
     }
-    superseded_ = before.number;
     if (lease != none) ++erasures_;
     ++size_;
     return number;
   }
-
-  /// The lease on the key that was stored last, or `none`; once.
-  Number take_superseded() noexcept { return std::exchange(superseded_, none); }
 
   /// Forgets an entry and returns what was stored.
   T erase(Number number, Hash hash) noexcept {
@@ -134,10 +131,10 @@ class BlockTable {
 
   /// Gives a number to a key that has none.
   Number add_name(const K& key, Hash hash) {
-    K name = key;
-    const Number number = take_number();
-    entries_[number].key = std::move(name);
-    index_number(hash, number | name_bit, number);
+    const Number number = take_number([&](Number taken) {
+      entries_[taken].key = key;
+      index_.insert(hash, taken | name_bit, records());
+    });
     ++names_;
     return number;
   }
@@ -188,30 +185,31 @@ class BlockTable {
                              : is_lease(number) && leases_[number & ~lease_bit].key == key;
   }
 
-  Number take_number() {
+  /// A number that was free, once `use` has put it to use; if that throws, it is as free as before.
+  template <class Use>
+  Number take_number(Use use) {
     if (!free_.empty()) {
       const Number number = free_.back();
+      use(number);
       free_.pop_back();
       return number;
     }
     if (entries_.size() >= name_bit) throw std::length_error("a table of more than 2^30 entries");
     free_.reserve(entries_.size() + 1);  // so that giving one back cannot fail
     entries_.push_back({});
-    return static_cast<Number>(entries_.size() - 1);
+    const auto number = static_cast<Number>(entries_.size() - 1);
+    try {
+      use(number);
+    } catch (...) {
+      entries_.pop_back();
+      throw;
+    }
+    return number;
   }
 
   void free_number(Number number) noexcept {
     entries_[number] = Record{};
     free_.push_back(number);
-  }
-
-  void index_number(Hash hash, Number reference, Number number) {
-    try {
-      index_.insert(hash, reference, records());
-    } catch (...) {
-      free_number(number);
-      throw;
-    }
   }
 
   /// What the index asks for when it grows.
@@ -238,7 +236,6 @@ class BlockTable {
   std::size_t names_ = 0;
   bool keeps_names_ = false;
   std::uint64_t erasures_ = 0;
-  Number superseded_ = none;
 };
 
 }  // namespace registry::detail

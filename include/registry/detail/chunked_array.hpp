@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -68,8 +69,15 @@ struct CacheLineAllocator {
 template <class T, class Allocator = CacheLineAllocator<T>>
 class ChunkedArray {
  public:
-  /// Elements in a chunk: of 2 to 4 MiB, or of one element that is larger.
-  static constexpr std::size_t chunk_size = std::bit_ceil((HugePageAllocator<T>::page + sizeof(T) - 1) / sizeof(T));
+  /// Elements in a chunk, a power of two: of 2 to 4 MiB, or of one element that is larger. In huge pages it is as many
+  /// as fill a whole number of them, or where those would be very many, 16 to 32 MiB.
+  static constexpr std::size_t chunk_size = [] {
+    constexpr auto at_least = [](std::size_t bytes) { return std::bit_ceil((bytes + sizeof(T) - 1) / sizeof(T)); };
+    constexpr std::size_t page = HugePageAllocator<T>::page;
+    if (!std::is_same_v<Allocator, HugePageAllocator<T>>) return at_least(page);
+    const std::size_t whole_pages = std::max<std::size_t>(page >> std::countr_zero(sizeof(T)), 1);
+    return std::min(whole_pages, at_least(8 * page));
+  }();
 
   ChunkedArray() = default;
   ChunkedArray(ChunkedArray&& other) noexcept
@@ -92,7 +100,9 @@ class ChunkedArray {
 
   void push_back(T value) {
     if (size_ == chunks_.size() * chunk_size) add_chunk();
-    chunks_[size_ / chunk_size].push_back(std::move(value));
+    Chunk& chunk = chunks_[size_ / chunk_size];
+    if (chunk.size() == chunk.capacity()) enlarge(chunk, chunk.size() + 1);
+    chunk.push_back(std::move(value));
     ++size_;
   }
 
@@ -106,12 +116,19 @@ class ChunkedArray {
     while (size > chunks_.size() * chunk_size) add_chunk();
     if (size == 0) return;
     if (Chunk& first = chunks_.front(); size > first.capacity() && first.capacity() < chunk_size) {
-      first.reserve(std::min(std::bit_ceil(size), chunk_size));
+      enlarge(first, std::min(size, chunk_size));
     }
   }
 
  private:
   using Chunk = std::vector<T, Allocator>;
+
+  /// Only the first chunk is ever enlarged. It doubles while that is less than a huge page, and then has its full size,
+  /// of which nothing is touched but what is moved there: so no more than a page's worth is ever moved.
+  static void enlarge(Chunk& first, std::size_t size) {
+    const std::size_t doubled = std::bit_ceil(size);
+    first.reserve(doubled * sizeof(T) < HugePageAllocator<T>::page ? std::min(doubled, chunk_size) : chunk_size);
+  }
 
   void add_chunk() {
     Chunk chunk;

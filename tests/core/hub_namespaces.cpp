@@ -386,3 +386,16 @@ TEST_CASE("to find the namespace of a message allocates nothing") {
   ask_both();
   CHECK(allocated_by(ask_both) == 0);
 }
+
+TEST_CASE("the recovery time of a namespace runs from the start of the hub, not from its first message") {
+  HubOptions options;
+  options.recovery_time = 10s;
+  Hub hub(unbounded, options);
+  hub.namespaces.tick(hub.now, hub.reply());
+  Asker early{"peer1", ClientId{7, 1}, "early"};
+  CHECK(hub.can_offload(early, {1}) == Statuses{leased});
+  hub.now.lease += 10s;
+  Asker late{"peer2", ClientId{7, 2}, "late"};
+  CHECK(hub.can_offload(late, {1}) == Statuses{granted});
+  CHECK(hub.can_offload(early, {1}) == Statuses{granted});
+}

@@ -465,8 +465,8 @@ class HubCore {
     std::optional<Error> why;
     hashes_.resize(entries_.size());
     for (std::size_t i = 0; i < entries_.size(); ++i) hashes_[i] = table().hash(entries_[i].key);
-    detail::look_ahead(table(), hashes_, [&](std::size_t i, Number hint) {
-      if (auto refusal = store(entries_[i], hashes_[i], hint, ours, now)) {
+    detail::look_ahead(table(), hashes_, [&](std::size_t i, Number) {
+      if (auto refusal = store(entries_[i], hashes_[i], ours, now)) {
         ++refused;
         why = std::move(refusal);
       }
@@ -479,15 +479,12 @@ class HubCore {
     }
   }
 
-  std::optional<Error> store(EntryType& entry, Hash hash, Number hint, const std::optional<Envelope>& ours,
-                             Instant now) {
-    // Before the entry is stored: its lease is not found by the key any more then.
-    const Found found = table().find(entry.key, hash, hint);
+  std::optional<Error> store(EntryType& entry, Hash hash, const std::optional<Envelope>& ours, Instant now) {
+    const K key = entry.key;
     if (options_.insist_on_holder) {
+      const Found found = table().find(key, hash);
       const Holder* holder = found.kind == Table::Kind::leased ? leases_.holder(found.number, now.lease) : nullptr;
-      if (holder == nullptr || !ours || *holder != Holder::client(ours->client)) {
-        return LeaseConflict{key_hex(entry.key)};
-      }
+      if (holder == nullptr || !ours || *holder != Holder::client(ours->client)) return LeaseConflict{key_hex(key)};
     }
     try {
       if (!catalogue_.insert(std::move(entry), now.wall)) {
@@ -497,8 +494,17 @@ class HubCore {
     } catch (const std::exception& failure) {
       return StorageError{failure.what()};
     }
-    if (found.kind == Table::Kind::leased) leases_.convert(found.number, hash, now.lease);
+    if (const Number lease = lease_on_stored(key, hash); lease != Table::none) leases_.convert(lease, hash, now.lease);
     return std::nullopt;
+  }
+
+  /// The lease, if any, on a key that has just been stored.
+  Number lease_on_stored(const K& key, [[maybe_unused]] Hash hash) {
+    if constexpr (detail::SharesTable<P>) {
+      return table().superseded(key);
+    } else {
+      return table().find(key, hash).number;
+    }
   }
 
   /// Bytes from outside must not flood the log: beyond a few reports a second only their number is told.

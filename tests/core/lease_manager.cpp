@@ -35,9 +35,8 @@ class Leases {
   }
   /// As a registration does: the entry comes first.
   void convert(Key key, SteadyTime now) {
-    const auto found = find(key);
-    table_.store(key, table_.hash(key), {}, found);
-    leases_.convert(found.number, table_.hash(key), now);
+    table_.store(key, table_.hash(key), {}, find(key));
+    leases_.convert(table_.superseded(key), table_.hash(key), now);
   }
   const Holder* holder(Key key, SteadyTime now) const {
     const auto found = find(key);

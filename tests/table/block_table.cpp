@@ -201,6 +201,26 @@ TEST_CASE("a key is absent, leased, stored, and absent again") {
   CHECK(table.size() == 0);
 }
 
+TEST_CASE("the lease that was on a key when it was stored is known until it is erased, and taken for no other's") {
+  BlockTable<Key, std::uint64_t, std::uint64_t> table = table_of(1);
+  Table::Leases::List order;
+  const Number lease = table.add_lease(order, 7, table.hash(7), 70);
+  store<std::uint64_t>(table, 7, 700);
+  CHECK(table.superseded(7) == lease);
+  CHECK(table.superseded(8) == Table::none);
+  table.erase_lease(order, lease, table.hash(7));
+  CHECK(table.superseded(7) == Table::none);
+  // Where the record is free, its key is 0.
+  CHECK(table.superseded(0) == Table::none);
+  CHECK(table.add_lease(order, 8, table.hash(8), 80) == lease);
+  CHECK(table.superseded(8) == Table::none);
+  store<std::uint64_t>(table, 9, 900);
+  CHECK(table.superseded(9) == Table::none);
+  store<std::uint64_t>(table, 8, 800);
+  store<std::uint64_t>(table, 10, 1000);
+  CHECK(table.superseded(8) == Table::none);
+}
+
 TEST_CASE("a name is not stored, and what is stored under it has its number") {
   Table table = table_of(1);
   table.keep_names();

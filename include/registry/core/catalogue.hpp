@@ -75,27 +75,23 @@ class Catalogue {
   bool insert(EntryType entry, WallTime now) {
     drop_if_over(entry.key, now);
     const K key = entry.key;
-    std::optional<std::chrono::sys_seconds> end;
-    if constexpr (ExpiringMetadata<M>) {
-      end = entry.metadata.expires_at(std::chrono::floor<std::chrono::seconds>(now));
-      make_room(key, now);
-    }
+    typename ExpiryIndex<K>::Prepared end;
     evicted_.clear();
-    // What may fail of giving it its end comes first: an entry is stored with its end or not at all.
-    const auto prepared = ends_.prepare(key, end);
+    if constexpr (ExpiringMetadata<M>) {
+      const auto arrival = std::chrono::floor<std::chrono::seconds>(now);
+      make_room(key, now);
+      // What may fail of giving it its end comes first: an entry is stored with its end or not at all.
+      end = ends_.prepare(key, entry.metadata.expires_at(arrival));
+    }
     InsertResult<V, M> result;
     try {
       result = policy_.insert(std::move(entry), evicted_);
     } catch (...) {
-      ends_.discard(prepared);
+      if constexpr (ExpiringMetadata<M>) ends_.discard(end);
       depart_evicted();
       throw;
     }
-    if (result.stored) {
-      ends_.settle(key, prepared);
-    } else {
-      ends_.discard(prepared);
-    }
+    if constexpr (ExpiringMetadata<M>) result.stored ? ends_.settle(key, end) : ends_.discard(end);
     depart_evicted();
     // An equal value is a retry: handing it on would get a live object deleted.
     if (result.replaced && !(result.replaced->value == policy_.find(key)->value)) {

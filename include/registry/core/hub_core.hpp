@@ -814,7 +814,7 @@ class HubCore {
     detail::look_ahead(table(), hashes_, [&](std::size_t i, Number hint) {
       if (absent_only && look_up(entries_[i].key, hashes_[i], hint).kind == Table::Kind::stored) return;
       if (!claims_.empty()) freed_.push_back(entries_[i].key);
-      if (auto refusal = store(entries_[i], hashes_[i], hint, ours, now)) {
+      if (auto refusal = store(entries_[i], hashes_[i], ours, now)) {
         ++refused_;
         outcomes_[i] = status_of(*refusal);
         last_refusal_ = std::move(refusal);
@@ -830,13 +830,12 @@ class HubCore {
     return RegisterStatus::storage_error;
   }
 
-  std::optional<Error> store(EntryType& entry, Hash hash, Number hint, const std::optional<Envelope>& ours,
-                             Instant now) {
-    // Before the entry is stored: its lease is not found by the key any more then.
-    const Found found = table().find(entry.key, hash, hint);
+  std::optional<Error> store(EntryType& entry, Hash hash, const std::optional<Envelope>& ours, Instant now) {
+    const K key = entry.key;
     if (options_.insist_on_holder) {
+      const Found found = table().find(key, hash);
       const Holder* holder = found.kind == Table::Kind::leased ? leases_.holder(found.number, now.lease) : nullptr;
-      if (holder == nullptr || !ours || *holder != asker_of(*ours).holder) return LeaseConflict{key_hex(entry.key)};
+      if (holder == nullptr || !ours || *holder != asker_of(*ours).holder) return LeaseConflict{key_hex(key)};
     }
     try {
       if (!catalogue_.insert(std::move(entry), now.wall)) {
@@ -846,8 +845,17 @@ class HubCore {
     } catch (const std::exception& failure) {
       return StorageError{failure.what()};
     }
-    if (found.kind == Table::Kind::leased) leases_.convert(found.number, hash, now.lease);
+    if (const Number lease = lease_on_stored(key, hash); lease != Table::none) leases_.convert(lease, hash, now.lease);
     return std::nullopt;
+  }
+
+  /// The lease, if any, on a key that has just been stored.
+  Number lease_on_stored(const K& key, [[maybe_unused]] Hash hash) {
+    if constexpr (detail::SharesTable<P>) {
+      return table().superseded(key);
+    } else {
+      return table().find(key, hash).number;
+    }
   }
 
   void report(Instant now, const std::string& text) { reports_.add(now.lease, text); }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 
 #include <registry/detail/chunked_array.hpp>
@@ -87,7 +88,7 @@ class BlockTable {
   std::size_t numbers() const noexcept { return entries_.size(); }
 
   /// Stores a key that is not stored, as `find` has just said; a name keeps its number. A lease on it is no longer
-  /// found by its key; its record stays until it is erased by its number.
+  /// found by its key; its record stays until it is erased, and `superseded` says which it is.
   Number store(K key, Hash hash, T value, Found before) {
     const Number lease = before.kind == Kind::leased ? before.number | lease_bit : none;
     Number number = names_ > 0 ? number_of(key, hash) : none;
@@ -97,18 +98,26 @@ class BlockTable {
       index_.replace(hash, number | name_bit, number);
       if (lease != none) index_.erase(hash, lease);
     } else {
-      number = take_number([&](Number taken) {
-        entries_[taken] = {std::move(key), std::move(value)};
+      number = take_number();
+      put_to_use(number, [&] {
+        entries_[number] = {std::move(key), std::move(value)};
         if (lease != none) {
-          index_.replace(hash, lease, taken);
+          index_.replace(hash, lease, number);
         } else {
-          index_.insert(hash, taken, records());
+          index_.insert(hash, number, records());
         }
       });
     }
+    superseded_ = before.number;
     if (lease != none) ++erasures_;
     ++size_;
     return number;
+  }
+
+  /// The lease that was on this key, which is stored, when it was stored, or `none`: known of the last key only that
+  /// was stored, and only until that lease is erased. So nothing is lost or wrong if nobody asks.
+  Number superseded(const K& key) const noexcept {
+    return superseded_ != none && leases_[superseded_].key == key ? superseded_ : none;
   }
 
   /// Forgets an entry and returns what was stored.
@@ -131,9 +140,10 @@ class BlockTable {
 
   /// Gives a number to a key that has none.
   Number add_name(const K& key, Hash hash) {
-    const Number number = take_number([&](Number taken) {
-      entries_[taken].key = key;
-      index_.insert(hash, taken | name_bit, records());
+    const Number number = take_number();
+    put_to_use(number, [&] {
+      entries_[number].key = key;
+      index_.insert(hash, number | name_bit, records());
     });
     ++names_;
     return number;
@@ -163,6 +173,8 @@ class BlockTable {
 
   /// Forgets a lease, also one whose key has been stored meanwhile.
   void erase_lease(typename Leases::List& order, Number number, Hash hash) noexcept {
+    // Its number may be that of another key's lease soon.
+    if (superseded_ == number) superseded_ = none;
     index_.erase(hash, number | lease_bit);
     leases_.erase(order, number);
     ++erasures_;
@@ -185,26 +197,29 @@ class BlockTable {
                              : is_lease(number) && leases_[number & ~lease_bit].key == key;
   }
 
-  /// A number that was free, once `use` has put it to use; if that throws, it is as free as before.
-  template <class Use>
-  Number take_number(Use use) {
+  Number take_number() {
     if (!free_.empty()) {
       const Number number = free_.back();
-      use(number);
       free_.pop_back();
       return number;
     }
     if (entries_.size() >= name_bit) throw std::length_error("a table of more than 2^30 entries");
     free_.reserve(entries_.size() + 1);  // so that giving one back cannot fail
     entries_.push_back({});
-    const auto number = static_cast<Number>(entries_.size() - 1);
+    return static_cast<Number>(entries_.size() - 1);
+  }
+
+  /// Puts a number to use that was taken; if that throws, it is free again.
+  template <class Use>
+  void put_to_use(Number number, Use use) {
     try {
-      use(number);
+      use();
     } catch (...) {
-      entries_.pop_back();
+      // What there is in the record by now is let go only where that cannot throw as well.
+      if constexpr (std::is_nothrow_move_assignable_v<Record>) entries_[number] = Record{};
+      free_.push_back(number);
       throw;
     }
-    return number;
   }
 
   void free_number(Number number) noexcept {
@@ -236,6 +251,7 @@ class BlockTable {
   std::size_t names_ = 0;
   bool keeps_names_ = false;
   std::uint64_t erasures_ = 0;
+  Number superseded_ = none;
 };
 
 }  // namespace registry::detail

@@ -81,10 +81,13 @@ class ChunkedArray {
 
   ChunkedArray() = default;
   ChunkedArray(ChunkedArray&& other) noexcept
-      : chunks_(std::exchange(other.chunks_, {})), size_(std::exchange(other.size_, 0)) {}
+      : chunks_(std::exchange(other.chunks_, {})),
+        size_(std::exchange(other.size_, 0)),
+        room_(std::exchange(other.room_, 0)) {}
   ChunkedArray& operator=(ChunkedArray&& other) noexcept {
     chunks_ = std::exchange(other.chunks_, {});
     size_ = std::exchange(other.size_, 0);
+    room_ = std::exchange(other.room_, 0);
     return *this;
   }
   ~ChunkedArray() = default;
@@ -99,10 +102,8 @@ class ChunkedArray {
   bool empty() const noexcept { return size_ == 0; }
 
   void push_back(T value) {
-    if (size_ == chunks_.size() * chunk_size) add_chunk();
-    Chunk& chunk = chunks_[size_ / chunk_size];
-    if (chunk.size() == chunk.capacity()) enlarge(chunk, chunk.size() + 1);
-    chunk.push_back(std::move(value));
+    if (size_ == room_) make_room(size_ + 1);
+    chunks_[size_ / chunk_size].push_back(std::move(value));
     ++size_;
   }
 
@@ -113,31 +114,33 @@ class ChunkedArray {
 
   /// Sees to it that a `push_back` up to this size cannot fail for want of memory.
   void reserve(std::size_t size) {
-    while (size > chunks_.size() * chunk_size) add_chunk();
-    if (size == 0) return;
-    if (Chunk& first = chunks_.front(); size > first.capacity() && first.capacity() < chunk_size) {
-      enlarge(first, std::min(size, chunk_size));
-    }
+    if (size > room_) make_room(size);
   }
 
  private:
   using Chunk = std::vector<T, Allocator>;
 
-  /// Only the first chunk is ever enlarged. It doubles while that is less than a huge page, and then has its full size,
-  /// of which nothing is touched but what is moved there: so no more than a page's worth is ever moved.
-  static void enlarge(Chunk& first, std::size_t size) {
-    const std::size_t doubled = std::bit_ceil(size);
-    first.reserve(doubled * sizeof(T) < HugePageAllocator<T>::page ? std::min(doubled, chunk_size) : chunk_size);
-  }
-
-  void add_chunk() {
-    Chunk chunk;
-    if (!chunks_.empty()) chunk.reserve(chunk_size);
-    chunks_.push_back(std::move(chunk));
+  [[gnu::noinline]] void make_room(std::size_t size) {
+    if (chunks_.empty()) chunks_.emplace_back();
+    Chunk& first = chunks_.front();
+    if (first.capacity() < chunk_size) {
+      // It doubles while that is less than a huge page, and then has its full size, of which nothing is touched but
+      // what is moved there: so no more than a page's worth is ever moved.
+      const std::size_t doubled = std::bit_ceil(size);
+      first.reserve(doubled * sizeof(T) < HugePageAllocator<T>::page ? std::min(doubled, chunk_size) : chunk_size);
+      room_ = first.capacity();
+    }
+    while (room_ < size) {
+      Chunk chunk;
+      chunk.reserve(chunk_size);
+      chunks_.push_back(std::move(chunk));
+      room_ += chunk_size;
+    }
   }
 
   std::vector<Chunk> chunks_;
   std::size_t size_ = 0;
+  std::size_t room_ = 0;  // for so many elements there is memory
 };
 
 }  // namespace registry::detail

@@ -69,6 +69,8 @@ struct DriverFor<Core, T> {
 template <Key K, Value V, Metadata M, Transport T, class C = BinaryCodec<K, V, M>>
   requires Codec<C, K, V, M>
 class RegistryClient {
+  using Driver = typename detail::DriverFor<ClientCore<K, V, M, C>, T>::type;
+
  public:
   using key_type = K;
   using value_type = V;
@@ -93,8 +95,7 @@ class RegistryClient {
   /// `wait`, if nothing is granted at once, the hub answers when one of the keys that others hold comes free for this
   /// claim, when all of them are stored, or when the wait is over; first come, first served. Throws Unsupported where the
   /// hub does not know claims (the Rust one).
-  Claim<BlockingDriver<Core, T>> claim(ListView<K> keys,
-                                       std::chrono::nanoseconds wait = std::chrono::nanoseconds::zero())
+  Claim<Driver> claim(ListView<K> keys, std::chrono::nanoseconds wait = std::chrono::nanoseconds::zero())
     requires BlockingTransport<T>
   {
     return {driver_, driver_->claim(copy(keys), wait)};
@@ -295,8 +296,6 @@ class RegistryClient {
   }
 
  private:
-  using Driver = typename detail::DriverFor<Core, T>::type;
-
   static std::vector<K> copy(ListView<K> keys) { return {keys.begin(), keys.end()}; }
 
   std::shared_ptr<Driver> driver_;

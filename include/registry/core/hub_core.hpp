@@ -141,6 +141,7 @@ class HubCore {
   void end_waiting(Instant now, Reply&& reply) {
     while (!waiting_.empty()) refuse_first_waiting(now, reply, "the hub is stopping");
     while (const auto claim = claims_.first_due()) end_claim(claims_.take(*claim), now, reply);
+    serve_claims(now, reply);
   }
 
   /// When `tick` has something to do, by the lease clock; nothing while there is nothing to wait for.
@@ -581,18 +582,21 @@ class HubCore {
   /// Tells those who wait what has become of the keys that have been freed or stored.
   template <class Reply>
   void serve_claims(Instant now, Reply& reply) {
-    if (claims_.empty()) return freed_.clear();
     if (are_claims_blocked_ && !is_recovering(now) && now.lease >= retry_claims_at_) {
       are_claims_blocked_ = false;
       const std::vector<K> awaited = claims_.keys();
       freed_.insert(freed_.end(), awaited.begin(), awaited.end());
     }
-    while (!freed_.empty()) {
+    while (!freed_.empty() && !claims_.empty()) {
       const K key = freed_.back();
       freed_.pop_back();
       serve_claims_for(key, now, reply);
     }
-    if (claims_.empty()) leases_.watch(nullptr);
+    if (claims_.empty()) {
+      freed_.clear();
+      leases_.watch(nullptr);
+      are_claims_blocked_ = false;
+    }
     waiting_claims_.store(claims_.size());
   }
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # install-packages.sh GROUP...: installs what is missing of the packages that the groups need.
 #   library   compiler, build tools and the libraries that the headers use
-#   tests     the test framework
+#   tests     the test framework, and ZeroMQ for Python, which the client in tests/interop is written in
 #   examples  what only the examples use
 #   bench     the servers that the benchmark compares with, and what it measures and plots with
 #   clang     clang 19 with its sanitizers and libFuzzer
@@ -18,7 +18,7 @@ packages=()
 for group in "$@"; do
   case $group in
     library) packages+=(g++ cmake ninja-build pkg-config libzmq3-dev cppzmq-dev libasio-dev "$boost") ;;
-    tests) packages+=(catch2) ;;
+    tests) packages+=(catch2 python3-zmq) ;;
     examples) packages+=(libsodium-dev libcli11-dev) ;;
     bench) packages+=(redis-server memcached valgrind gnuplot-nox) ;;
     clang) packages+=(clang-19 libclang-rt-19-dev llvm-19) ;;

@@ -5,6 +5,7 @@
 #   tests     the test framework, and ZeroMQ for Python, which the client in tests/interop is written in
 #   examples  what only the examples use
 #   bench     the servers that the benchmark compares with, and what it measures and plots with
+#   model     what searches the model of the lease protocol in tests/promela
 #   clang     clang 19 with its sanitizers and libFuzzer
 set -euo pipefail
 
@@ -21,6 +22,7 @@ for group in "$@"; do
     tests) packages+=(catch2 python3-zmq) ;;
     examples) packages+=(libsodium-dev libcli11-dev) ;;
     bench) packages+=(redis-server memcached valgrind gnuplot-nox) ;;
+    model) packages+=(spin gcc) ;;
     clang) packages+=(clang-19 libclang-rt-19-dev llvm-19) ;;
     *)
       echo "install-packages.sh: unknown group '$group'" >&2

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # install-packages.sh GROUP...: installs what is missing of the packages that the groups need.
 #   library   compiler, build tools and the libraries that the headers use
-#   tests     the test framework
+#   tests     the test framework, and ZeroMQ for Python, which the client in tests/interop is written in
 #   examples  what only the examples use
 #   bench     the servers that the benchmark compares with, and what it measures and plots with
 #   profile   what shows where the time goes
+#   model     what searches the model of the lease protocol in tests/promela
 #   clang     clang 19 with its sanitizers and libFuzzer
 set -euo pipefail
 
@@ -19,10 +20,11 @@ packages=()
 for group in "$@"; do
   case $group in
     library) packages+=(g++ cmake ninja-build pkg-config libzmq3-dev cppzmq-dev libasio-dev "$boost") ;;
-    tests) packages+=(catch2) ;;
+    tests) packages+=(catch2 python3-zmq) ;;
     examples) packages+=(libsodium-dev libcli11-dev) ;;
     bench) packages+=(redis-server memcached valgrind gnuplot-nox) ;;
     profile) packages+=(linux-perf) ;;
+    model) packages+=(spin gcc) ;;
     clang) packages+=(clang-19 libclang-rt-19-dev llvm-19) ;;
     *)
       echo "install-packages.sh: unknown group '$group'" >&2

@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <atomic>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <span>
-#include <string>
-#include <system_error>
+
+#include "concurrency/shared_array.hpp"
 
 namespace concurrency_test {
 
@@ -21,22 +16,7 @@ namespace concurrency_test {
 /// lease back, so whoever finds a key taken has met a second live holder.
 class Ledger {
  public:
-  Ledger(const std::filesystem::path& file, std::size_t keys) : size_(keys * sizeof(Slot)) {
-    const int descriptor = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (descriptor < 0) fail("open " + file.string());
-    void* memory = MAP_FAILED;
-    if (ftruncate(descriptor, static_cast<off_t>(size_)) == 0) {
-      memory = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-    }
-    const int error = errno;
-    close(descriptor);
-    errno = error;
-    if (memory == MAP_FAILED) fail("map " + file.string());
-    slots_ = {static_cast<Slot*>(memory), keys};
-  }
-  Ledger(const Ledger&) = delete;
-  Ledger& operator=(const Ledger&) = delete;
-  ~Ledger() { munmap(slots_.data(), size_); }
+  Ledger(const std::filesystem::path& file, std::size_t keys) : array_(file, keys), slots_(array_.slots()) {}
 
   std::size_t keys() const { return slots_.size(); }
 
@@ -64,18 +44,13 @@ class Ledger {
   }
 
  private:
-  /// A fresh file is all zeros, and so are its slots.
   struct Slot {
     std::atomic<std::uint32_t> holder;
     std::atomic<std::uint32_t> grants;
   };
   static_assert(std::atomic<std::uint32_t>::is_always_lock_free, "or processes could not share it");
 
-  [[noreturn]] static void fail(const std::string& what) {
-    throw std::system_error(errno, std::generic_category(), what);
-  }
-
-  std::size_t size_;
+  SharedArray<Slot> array_;
   std::span<Slot> slots_;
 };
 

@@ -2,12 +2,6 @@
 // Eight processes, each with a client of its own, ask one hub for the same keys.
 #include "support/catch.hpp"
 
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -16,12 +10,12 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <vector>
 
 #include "concurrency/claimant.hpp"
 #include "concurrency/hubs.hpp"
 #include "concurrency/ledger.hpp"
+#include "concurrency/process.hpp"
 #include "zmq/sockets.hpp"
 
 using namespace concurrency_test;
@@ -33,72 +27,34 @@ constexpr std::uint32_t process_count = 8;
 constexpr Tally each_key_once{key_count, 0, (process_count - 1) * key_count, 0};
 
 /// A running concurrency_worker.
-class Process {
+class Worker {
  public:
-  Process(std::uint32_t number, const registry::ZmqTransportConfig& hub, const std::filesystem::path& ledger) {
-    std::array<int, 2> input{};
-    std::array<int, 2> output{};
-    if (pipe2(input.data(), O_CLOEXEC) != 0 || pipe2(output.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, input[0], STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, output[1], STDOUT_FILENO);
-    std::vector<std::string> words{
-        REGISTRY_CONCURRENCY_WORKER, hub.query_addr,        hub.register_addr, ledger.string(),
-        std::to_string(key_count),   std::to_string(number)};
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    const int failure = posix_spawn(&id_, words[0].c_str(), &actions, nullptr, arguments.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-    close(input[0]);
-    close(output[1]);
-    input_ = fdopen(input[1], "w");
-    output_ = fdopen(output[0], "r");
-    if (failure != 0) throw std::system_error(failure, std::generic_category(), words[0]);
-  }
-  Process(const Process&) = delete;
-  Process& operator=(const Process&) = delete;
-  ~Process() {
-    if (input_ != nullptr) end();
-  }
+  Worker(std::uint32_t number, const registry::ZmqTransportConfig& hub, const std::filesystem::path& ledger)
+      : process_({REGISTRY_CONCURRENCY_WORKER, hub.query_addr, hub.register_addr, ledger.string(),
+                  std::to_string(key_count), std::to_string(number)}) {}
 
-  void tell(const std::string& command) {
-    std::fputs((command + "\n").c_str(), input_);
-    std::fflush(input_);
-  }
+  void tell(const std::string& command) { process_.tell(command); }
 
   Tally hear() {
-    std::array<char, 200> line{};
+    const std::string line = process_.hear();
     Tally tally;
-    if (std::fgets(line.data(), static_cast<int>(line.size()), output_) == nullptr ||
-        std::sscanf(line.data(), "%lu %lu %lu %lu", &tally.granted, &tally.stored, &tally.leased, &tally.clashes) !=
-            4) {
-      throw std::runtime_error("a worker did not answer");
+    if (std::sscanf(line.c_str(), "%lu %lu %lu %lu", &tally.granted, &tally.stored, &tally.leased, &tally.clashes) !=
+        4) {
+      throw std::runtime_error("a worker did not answer: " + line);
     }
     return tally;
   }
 
-  /// Lets the process end; its exit code, or -1 if it was killed.
-  int end() {
-    std::fclose(input_);
-    input_ = nullptr;
-    int status = 0;
-    waitpid(id_, &status, 0);
-    std::fclose(output_);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
+  int end() { return process_.end(); }
 
  private:
-  pid_t id_ = 0;
-  std::FILE* input_ = nullptr;
-  std::FILE* output_ = nullptr;
+  Process process_;
 };
 
 class Processes {
  public:
   Processes(const registry::ZmqTransportConfig& hub, const std::filesystem::path& ledger) {
-    for (std::uint32_t i = 1; i <= process_count; ++i) processes_.push_back(std::make_unique<Process>(i, hub, ledger));
+    for (std::uint32_t i = 1; i <= process_count; ++i) processes_.push_back(std::make_unique<Worker>(i, hub, ledger));
   }
 
   Tally all(const std::string& command) {
@@ -115,7 +71,7 @@ class Processes {
   }
 
  private:
-  std::vector<std::unique_ptr<Process>> processes_;
+  std::vector<std::unique_ptr<Worker>> processes_;
 };
 
 }  // namespace

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <signal.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <registry/builder.hpp>
+#include <registry/transport/zmq.hpp>
+
+#include "concurrency/process.hpp"
+#include "faults/grants.hpp"
+#include "faults/tally.hpp"
+#include "zmq/sockets.hpp"
+
+namespace faults_test {
+
+using namespace std::chrono_literals;
+
+constexpr std::chrono::seconds ttl{1};
+/// Longer than anything here may take. No test waits for it to pass unless it fails.
+constexpr std::chrono::seconds limit{60};
+
+/// Tries every few milliseconds; false if it has not become true within the limit.
+template <class Condition>
+bool eventually(Condition condition) {
+  const auto end = Clock::now() + limit;
+  while (!condition()) {
+    if (Clock::now() > end) return false;
+    std::this_thread::sleep_for(5ms);
+  }
+  return true;
+}
+
+/// A registry_hub, which can be killed, stopped and started anew at the same addresses.
+class Hub {
+ public:
+  explicit Hub(std::chrono::seconds lease_ttl = ttl) : lease_ttl_(lease_ttl) { start(); }
+  ~Hub() {
+    if (process_) kill();
+  }
+  Hub(const Hub&) = delete;
+  Hub& operator=(const Hub&) = delete;
+
+  void start() {
+    process_ = std::make_unique<concurrency_test::Process>(std::vector<std::string>{
+        REGISTRY_HUB, "--query-addr", queries_, "--register-addr", registrations_, "--lease-timeout-secs",
+        std::to_string(lease_ttl_.count())});
+    const std::string line = process_->hear();
+    const auto between = [&](const std::string& before, char after) {
+      const std::size_t begin = line.find(before) + before.size();
+      return line.substr(begin, line.find(after, begin) - begin);
+    };
+    queries_ = between("queries at ", ',');
+    registrations_ = between("registrations at ", '\n');
+  }
+
+  void kill() {
+    process_->signal(SIGKILL);
+    process_->end();
+    process_.reset();
+  }
+
+  void freeze() { process_->signal(SIGSTOP); }
+  void thaw() { process_->signal(SIGCONT); }
+
+  /// Ends it as it should end; its statistics.
+  std::map<std::string, std::uint64_t> stop() {
+    std::vector<std::string> lines;
+    process_->signal(SIGTERM);
+    const int status = process_->end(&lines);
+    process_.reset();
+    if (status != 0) throw std::runtime_error("the hub ended with status " + std::to_string(status));
+    std::map<std::string, std::uint64_t> statistics;
+    for (const std::string& line : lines) {
+      std::istringstream words(line);
+      std::string name;
+      std::uint64_t number = 0;
+      if (words >> name >> number) statistics[name] = number;
+    }
+    return statistics;
+  }
+
+  registry::ZmqTransportConfig address() const {
+    registry::ZmqTransportConfig config;
+    config.query_addr = queries_;
+    config.register_addr = registrations_;
+    config.reconnect_interval_max = 100ms;
+    return config;
+  }
+
+  static std::uint16_t port(const std::string& address) {
+    return static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
+  }
+
+  /// Memory that it really has, in bytes.
+  std::size_t resident() const {
+    std::ifstream status("/proc/" + std::to_string(process_->id()) + "/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("VmRSS:")) return std::stoul(line.substr(6)) * 1024;
+    }
+    throw std::runtime_error("the hub has no memory");
+  }
+
+ private:
+  std::chrono::seconds lease_ttl_;
+  std::string queries_ = "tcp://127.0.0.1:*";
+  std::string registrations_ = "tcp://127.0.0.1:*";
+  std::unique_ptr<concurrency_test::Process> process_;
+};
+
+/// A client of the test's own.
+inline auto client(const registry::ZmqTransportConfig& hub) {
+  return registry::client<std::uint64_t, std::uint64_t>(registry::ZmqTransport::connect(hub))
+      .request_timeout(limit)
+      .build();
+}
+
+/// Whether the hub answers somebody whom it does not know yet, and rightly.
+inline bool serves(const Hub& hub) {
+  // A key of nobody else's, and each time another.
+  static std::uint64_t key = std::uint64_t{1} << 60U;
+  auto blocks = client(hub.address());
+  ++key;
+  if (blocks.can_offload({key}).can_offload.size() != 1) return false;
+  blocks.register_blocks({{key, key + 1}});
+  blocks.flush();
+  return eventually([&] {
+    const auto found = blocks.match({key});
+    return found.size() == 1 && found[0].key == key && found[0].value == key + 1;
+  });
+}
+
+/// A running faults_worker.
+class Worker {
+ public:
+  Worker(std::uint64_t number, const registry::ZmqTransportConfig& hub, const std::string& grants,
+         std::chrono::milliseconds lease_ttl = ttl)
+      : process_({REGISTRY_FAULTS_WORKER, hub.query_addr, hub.register_addr, grants, std::to_string(number),
+                  std::to_string(lease_ttl.count())}) {}
+
+  Tally report() {
+    process_.tell("report");
+    return Tally::from(process_.hear());
+  }
+
+  void signal(int number) const { process_.signal(number); }
+  int end() { return process_.end(); }
+
+ private:
+  concurrency_test::Process process_;
+};
+
+class Workers {
+ public:
+  Workers(std::size_t count, const registry::ZmqTransportConfig& hub)
+      : hub_(hub), file_((directory_.path() / "grants").string()), grants_(file_) {
+    for (std::size_t i = 0; i < count; ++i) add();
+  }
+
+  Grants& grants() { return grants_; }
+
+  Worker& add() {
+    workers_.push_back(std::make_unique<Worker>(++last_number_, hub_, file_));
+    return *workers_.back();
+  }
+
+  Worker& operator[](std::size_t i) { return *workers_[i]; }
+  std::size_t size() const { return workers_.size(); }
+
+  void kill(std::size_t i) {
+    workers_[i]->signal(SIGKILL);
+    workers_[i]->end();
+    workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+
+  Tally report() {
+    Tally sum;
+    for (const auto& worker : workers_) sum += worker->report();
+    return sum;
+  }
+
+  /// Whether every worker is answered again and again from now on.
+  bool all_go_on() {
+    for (const auto& worker : workers_) {
+      const std::uint64_t before = worker->report().calls;
+      if (!eventually([&] { return worker->report().calls > before + 20; })) return false;
+    }
+    return true;
+  }
+
+  /// Ends them; how many could not end as they should.
+  int end() {
+    int failures = 0;
+    for (const auto& worker : workers_) failures += worker->end() == 0 ? 0 : 1;
+    workers_.clear();
+    return failures;
+  }
+
+ private:
+  zmq_test::SocketDirectory directory_;
+  registry::ZmqTransportConfig hub_;
+  std::string file_;
+  Grants grants_;
+  std::uint64_t last_number_ = 0;
+  std::vector<std::unique_ptr<Worker>> workers_;
+};
+
+inline void print(const char* test, const std::string& what, const Tally& tally) {
+  std::printf(
+      "%-10s %s; %lu calls answered, %lu failed; %lu keys granted, %lu stored, %lu found; %lu clashes, %lu wrong\n",
+      test, what.c_str(), tally.calls, tally.failures, tally.granted, tally.stored, tally.found, tally.clashes,
+      tally.wrong);
+}
+
+}  // namespace faults_test

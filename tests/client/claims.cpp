@@ -74,6 +74,13 @@ TEST_CASE("what a claim neither registers nor gives back is given back when it e
   CHECK(world.catalogue.stats().leases.released == 2);
 }
 
+TEST_CASE("where time stands still a claim does not wait") {
+  World world;
+  const auto held = world.alice.claim({1});
+  CHECK(world.bob.claim({1}, 10s).leased() == Keys{1});
+  CHECK(world.catalogue.stats().waiting_claims == 0);
+}
+
 TEST_CASE("an exception that passes through gives back as well") {
   World world;
   CHECK_THROWS_AS(

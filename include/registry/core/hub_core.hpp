@@ -140,6 +140,12 @@ class HubCore {
   template <class Reply>
   void end_waiting(Instant now, Reply&& reply) {
     while (!waiting_.empty()) refuse_first_waiting(now, reply, "the hub is stopping");
+    end_claims(now, reply);
+  }
+
+  /// Answers all claims that wait as if their time were over.
+  template <class Reply>
+  void end_claims(Instant now, Reply&& reply) {
     while (const auto claim = claims_.first_due()) end_claim(claims_.take(*claim), now, reply);
     serve_claims(now, reply);
   }

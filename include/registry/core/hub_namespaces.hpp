@@ -110,6 +110,11 @@ class HubNamespaces {
     for (const auto& [name, core] : cores_) core->end_waiting(now, reply);
   }
 
+  template <class Reply>
+  void end_claims(Instant now, Reply&& reply) {
+    for (const auto& [name, core] : cores_) core->end_claims(now, reply);
+  }
+
   std::optional<SteadyTime> next_deadline() const {
     std::optional<SteadyTime> next;
     for (const auto& [name, core] : cores_) {

@@ -35,9 +35,9 @@ struct RegisterResult {
 };
 
 /// The right to store some blocks, from `client.claim(keys)`: what it has been granted is its alone, even among the
-/// threads of one client. What is neither registered nor given back when it ends is given back then, at once and without
-/// waiting for the network; what cannot be sent runs out by itself. For one thread at a time; its client may be closed or
-/// gone before it. Calls throw RegistryError, as those of the client do.
+/// threads of one client. What is neither registered nor given back when it ends is given back then, at once and
+/// without waiting for the network; what cannot be sent runs out by itself. For one thread at a time; its client may be
+/// closed or gone before it. Calls throw RegistryError, as those of the client do.
 template <class Driver>
 class Claim {
  public:
@@ -67,17 +67,17 @@ class Claim {
   /// What has been granted and lost, as far as the hub has said so.
   std::vector<key_type> lost() const { return state_->lost(); }
 
-  /// A number that is higher for every later grant of the same key, also after a restart of the hub, as long as its clock
-  /// does not go back: for names of objects and for conditional writes, so that a late writer harms nobody. 0 where nothing
-  /// was granted.
+  /// A number that is higher for every later grant of the same key, also after a restart of the hub, as long as its
+  /// clock does not go back: for names of objects and for conditional writes, so that a late writer harms nobody. 0
+  /// where nothing was granted.
   std::uint64_t token() const noexcept { return state_->token(); }
 
   /// Until when the blocks are certainly this claim's, by the clock of its transport: the lease time, counted from when
   /// its request, or the last renewal, was sent.
   SteadyTime deadline() const { return state_->deadline(); }
 
-  /// Says that these blocks are stored, and what the hub made of each. Sent again until it has answered; Undelivered, with
-  /// the entries, if that takes longer than `register_timeout`.
+  /// Says that these blocks are stored, and what the hub made of each. Sent again until it has answered; Undelivered,
+  /// with the entries, if that takes longer than `register_timeout`.
   [[nodiscard]] RegisterResult<EntryType> register_blocks(ListView<EntryType> entries) {
     auto result = RegisterResult<EntryType>::of(entries, driver()->add_acknowledged(entries, state_->number()));
     std::vector<key_type> keys;
@@ -86,12 +86,12 @@ class Claim {
     return result;
   }
 
-  /// Has the lease time begin anew for all that is held. Answers what turned out to be no longer held: stored or granted
-  /// to others, because the lease was over.
+  /// Has the lease time begin anew for all that is held. Answers what turned out to be no longer held: stored or
+  /// granted to others, because the lease was over.
   std::vector<key_type> renew() { return driver()->renew(*state_); }
 
-  /// To be called by whoever works on the blocks, as often as he likes, as a sign that he does: renews the leases when a
-  /// third of their time is over. Who hangs does not call it, and so does not hold them for ever.
+  /// To be called by whoever works on the blocks, as often as he likes, as a sign that he does: renews the leases when
+  /// a third of their time is over. Who hangs does not call it, and so does not hold them for ever.
   std::vector<key_type> progress() {
     const auto owner = driver();
     if (owner->now() < state_->renewal_due()) return {};

@@ -91,20 +91,20 @@ class RegistryClient {
     return driver_->run(Core::offload(copy(keys)));
   }
 
-  /// Asks for these blocks in the name of a claim of its own, which excludes also the other claims of this client. With a
-  /// `wait`, if nothing is granted at once, the hub answers when one of the keys that others hold comes free for this
-  /// claim, when all of them are stored, or when the wait is over; first come, first served. Throws Unsupported where the
-  /// hub does not know claims (the Rust one).
+  /// Asks for these blocks in the name of a claim of its own, which excludes also the other claims of this client. With
+  /// a `wait`, if nothing is granted at once, the hub answers when one of the keys that others hold comes free for this
+  /// claim, when all of them are stored, or when the wait is over; first come, first served. Throws Unsupported where
+  /// the hub does not know claims (the Rust one).
   Claim<Driver> claim(ListView<K> keys, std::chrono::nanoseconds wait = std::chrono::nanoseconds::zero())
     requires BlockingTransport<T>
   {
     return {driver_, driver_->claim(copy(keys), wait)};
   }
 
-  /// Tells the hub that these blocks are stored, and answers what it made of each: afterwards every client sees those that
-  /// were stored, until they are removed, expire or are evicted. Sent again until the hub has answered; a repeat changes
-  /// nothing. Throws Undelivered, which holds them, if there is no answer within `register_timeout` (they may be stored
-  /// then) or one cannot be encoded.
+  /// Tells the hub that these blocks are stored, and answers what it made of each: afterwards every client sees those
+  /// that were stored, until they are removed, expire or are evicted. Sent again until the hub has answered; a repeat
+  /// changes nothing. Throws Undelivered, which holds them, if there is no answer within `register_timeout` (they may
+  /// be stored then) or one cannot be encoded.
   [[nodiscard]] RegisterResult<EntryType> register_acknowledged(ListView<EntryType> entries)
     requires BlockingTransport<T>
   {
@@ -256,8 +256,8 @@ class RegistryClient {
   }
 
   /// Completes with (std::error_code, entries): once they are accepted, all or none, which at the high-water mark takes
-  /// up to `register_timeout`; after a failure the entries, none of which is pending. (A token that throws instead, such
-  /// as `use_awaitable`, drops them: `as_tuple` keeps them.) A `remove` of the same keys that was not awaited may
+  /// up to `register_timeout`; after a failure the entries, none of which is pending. (A token that throws instead,
+  /// such as `use_awaitable`, drops them: `as_tuple` keeps them.) A `remove` of the same keys that was not awaited may
   /// overtake or follow it.
   template <class Token>
   auto async_register_blocks(ListView<EntryType> entries, Token&& token)

@@ -31,9 +31,9 @@ concept Codec =
         ByteView in, Bytes& out, MessageType type, std::span<const K> keys, std::span<const OffloadStatus> statuses,
         const K& key, const V& value, const M& metadata, std::uint64_t count, std::string_view text,
         std::vector<K>& keys_out, std::vector<Entry<K, V, M>>& entries_out, std::vector<OffloadStatus>& statuses_out,
-        std::uint64_t& count_out, std::string& text_out, MessageType& type_out,
-        std::span<const RenewStatus> renewals, std::vector<RenewStatus>& renewals_out,
-        std::span<const RegisterStatus> outcomes, std::vector<RegisterStatus>& outcomes_out) {
+        std::uint64_t& count_out, std::string& text_out, MessageType& type_out, std::span<const RenewStatus> renewals,
+        std::vector<RenewStatus>& renewals_out, std::span<const RegisterStatus> outcomes,
+        std::vector<RegisterStatus>& outcomes_out) {
       { C::protocol_version } -> std::convertible_to<unsigned>;
       { C::encode_keys(type, keys, out) };
       { C::begin_entries(type, out) };

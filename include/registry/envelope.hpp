@@ -60,8 +60,8 @@ struct Envelope {
     assert(!name_space.empty() && name_space.size() <= max_namespace);
     const std::string_view name = name_space == default_namespace ? std::string_view{} : name_space;
     const std::array optional{after, claim, sequence, resent};
-    const auto present = static_cast<std::size_t>(
-        std::ranges::count_if(optional, [](const auto& field) { return field.has_value(); }));
+    const auto present =
+        static_cast<std::size_t>(std::ranges::count_if(optional, [](const auto& field) { return field.has_value(); }));
     out.resize(fixed_size + 8 * present + name.size());
     std::byte* at = out.data();
     store_le(magic, at);

@@ -36,12 +36,12 @@ struct HubStats {
   std::uint64_t granted = 0;
   std::uint64_t already_stored = 0;
   std::uint64_t leased = 0;
-  std::uint64_t stored = 0;         ///< entries in the catalogue now
-  std::uint64_t malformed = 0;      ///< messages that were none, dropped or answered with an error
-  std::uint64_t undeliverable = 0;  ///< answers whose recipient was gone or did not read
+  std::uint64_t stored = 0;          ///< entries in the catalogue now
+  std::uint64_t malformed = 0;       ///< messages that were none, dropped or answered with an error
+  std::uint64_t undeliverable = 0;   ///< answers whose recipient was gone or did not read
   std::uint64_t repeated = 0;        ///< registrations that had been applied before, and were not again
   std::uint64_t waiting_claims = 0;  ///< claims that wait now for keys which others hold
-  std::uint64_t denied = 0;         ///< messages for a namespace that their sender may not use; counted nowhere else
+  std::uint64_t denied = 0;          ///< messages for a namespace that their sender may not use; counted nowhere else
   std::uint64_t removed = 0;
   std::uint64_t evicted = 0;
   std::uint64_t superseded = 0;

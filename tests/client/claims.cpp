@@ -28,7 +28,9 @@ using Keys = std::vector<Block>;
 /// A hub that knows when it fails, and two clients of it.
 struct World {
   explicit World(HubOptions options = {}, std::optional<std::size_t> capacity = std::nullopt)
-      : catalogue(hub<Block, Block>(NoEviction<BlockStorage>(BlockStorage{}, capacity)).options(quiet(std::move(options))).build()),
+      : catalogue(hub<Block, Block>(NoEviction<BlockStorage>(BlockStorage{}, capacity))
+                      .options(quiet(std::move(options)))
+                      .build()),
         transport(catalogue),
         alice(client<Block, Block>(transport).build()),
         bob(client<Block, Block>(transport).build()) {}

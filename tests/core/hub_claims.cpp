@@ -326,12 +326,12 @@ TEST_CASE("a grant that cannot be delivered goes to the next who waits") {
   const auto envelope = alice.envelope();
   const ByteView frames[] = {envelope[0]};
   Bytes last;
-  hub.core.query(as_bytes(alice.asker.sender), frames, release, hub.now,
-                 [&](ByteView recipient, Frames, ByteView message) {
-                   tried.emplace_back(as_text(recipient));
-                   last.assign(message.begin(), message.end());
-                   return as_text(recipient) != "peer2";
-                 });
+  hub.core.query(
+      as_bytes(alice.asker.sender), frames, release, hub.now, [&](ByteView recipient, Frames, ByteView message) {
+        tried.emplace_back(as_text(recipient));
+        last.assign(message.begin(), message.end());
+        return as_text(recipient) != "peer2";
+      });
   CHECK(tried == std::vector<std::string>{"peer1", "peer2", "peer3"});
   CHECK(read_claim(last).statuses == Statuses{granted});
   CHECK(hub.stats().undeliverable == 1);

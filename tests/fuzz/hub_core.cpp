@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads the input as what happens to a hub (queries, registrations, arbitrary bytes, time, lost answers, handles held),
-// and compares every answer with a model of leases that is too simple to be wrong. It knows no claims: once there has been
-// one, what is left to compare is that every query is answered once, that nobody waits for ever, and what the numbers say.
+// and compares every answer with a model of leases that is too simple to be wrong. It knows no claims: once there has
+// been one, what is left to compare is that every query is answered once, that nobody waits for ever, and what the
+// numbers say.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -204,8 +205,8 @@ class World {
       return (what >> bit & 1U) != 0 ? std::optional<std::uint64_t>{in.byte() % 8} : std::nullopt;
     };
     std::vector<Bytes> frames(1);
-    Envelope{(what & 1U) != 0 ? ++request_ : request_, *peer.id, number(1), peer.name_space, number(2), number(3),
-             number(4)}
+    Envelope{
+        (what & 1U) != 0 ? ++request_ : request_, *peer.id, number(1), peer.name_space, number(2), number(3), number(4)}
         .encode(frames[0]);
     return frames;
   }

@@ -204,8 +204,7 @@ class ClientCore {
   /// transport before `begin`: the call must not overtake them.
   template <class AnyCall>
   bool follows_registrations(const AnyCall& call, SteadyTime now) {
-    return keeps_order(call) &&
-           std::ranges::any_of(call.keys, [&](const K& key) { return is_registered(key, now); });
+    return keeps_order(call) && std::ranges::any_of(call.keys, [&](const K& key) { return is_registered(key, now); });
   }
 
   /// Whether the call, which has begun, asks the hub for its keys as they stand, and so may become part of a `Joint`.

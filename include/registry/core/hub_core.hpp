@@ -568,8 +568,8 @@ class HubCore {
       refuse(LimitExceeded{"max_waiting_claims", options_.max_waiting_claims, claims_.size() + 1});
       return false;
     }
-    WaitingClaim<K> claim{copy(sender), copy(envelope.front()), asker.holder, asker.request, keys_,
-                          statuses_,    now.lease,              now.lease + *claim_wait_};
+    WaitingClaim<K> claim{copy(sender), copy(envelope.front()),  asker.holder, asker.request, keys_, statuses_,
+                          now.lease,    now.lease + *claim_wait_};
     if (!may_keep(claim.bytes())) return false;
     try {
       claims_.add(std::move(claim));

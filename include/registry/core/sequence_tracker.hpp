@@ -24,8 +24,8 @@ enum class Arrival {
   unknown,   ///< it may have been applied: by a hub before this one, or longer ago than is remembered
 };
 
-/// Which registrations of each client have come, by their numbers. They may come in any order: after a reconnect the old
-/// and the new connection are read in turns. Bounded: the client silent for longest is forgotten first. One thread.
+/// Which registrations of each client have come, by their numbers. They may come in any order: after a reconnect the
+/// old and the new connection are read in turns. Bounded: the client silent for longest is forgotten first. One thread.
 class SequenceTracker {
  public:
   /// Runs of consecutive numbers kept per client; what is missing between more of them is given up as lost.
@@ -75,7 +75,8 @@ class SequenceTracker {
     return known != nullptr && sequence <= known->mark;
   }
 
-  /// Up to which number, counted from `first`, all registrations have certainly been applied; first - 1 if not even that.
+  /// Up to which number, counted from `first`, all registrations have certainly been applied; first - 1 if not even
+  /// that.
   std::uint64_t applied_from(const ClientId& client, std::uint64_t first) const {
     if (const Client* known = look_up(client)) {
       const auto run = known->run_with(first);
@@ -141,8 +142,7 @@ class SequenceTracker {
 
     void insert(std::uint64_t sequence) {
       // The first run that ends at the number before this one, or behind it.
-      const auto run =
-          std::ranges::lower_bound(runs, sequence == 0 ? 0 : sequence - 1, {}, &Run::last);
+      const auto run = std::ranges::lower_bound(runs, sequence == 0 ? 0 : sequence - 1, {}, &Run::last);
       if (run == runs.end() || run->first > sequence + 1 || sequence == std::numeric_limits<std::uint64_t>::max()) {
         if (run != runs.end() && run->first <= sequence && sequence <= run->last) return;
         if (run != runs.end() && run->last + 1 == sequence) {

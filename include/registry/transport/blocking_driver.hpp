@@ -71,8 +71,8 @@ class BlockingDriver {
     const SteadyTime sent = transport_.now();
     auto call = Core::claim(number, std::move(keys), wait);
     // The wait has a time of its own: only what the answer takes beyond it counts against the request's.
-    const auto limit = core_.options().request_timeout + std::clamp<std::chrono::nanoseconds>(
-                                                             wait, std::chrono::nanoseconds::zero(), longest_wait);
+    const auto limit = core_.options().request_timeout +
+                       std::clamp<std::chrono::nanoseconds>(wait, std::chrono::nanoseconds::zero(), longest_wait);
     return std::make_shared<ClaimState<K>>(number, finish(try_once(call, sent + limit)), sent);
   }
 

@@ -103,7 +103,8 @@ TEST_CASE("a claim can be moved, and only the last owner gives back") {
     auto third = world.alice.claim({2});
     third = std::move(second);  // gives back 2
     CHECK(world.bob.can_offload({1, 2}).can_offload == Keys{2});
-    third = std::move(third);
+    auto& same = third;
+    third = std::move(same);
     CHECK(world.bob.claim({1}).leased() == Keys{1});
   }
   CHECK(world.bob.claim({1}).granted() == Keys{1});

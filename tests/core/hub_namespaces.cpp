@@ -70,10 +70,10 @@ class Hub {
   void put(Asker& asker, const std::vector<PlainEntry>& entries) { put_raw(asker, Wire::registration(entries)); }
 
   void put_raw(Asker& asker, const Bytes& message) {
-    std::optional<Bytes> envelope;
-    if (asker.id) Envelope{++asker.sequence, *asker.id, {}, asker.name_space}.encode(envelope.emplace());
-    const auto frame = envelope ? std::optional<ByteView>{*envelope} : std::nullopt;
-    namespaces.registration(asker.sender, frame, message, now, reply());
+    if (!asker.id) return namespaces.registration(asker.sender, std::nullopt, message, now, reply());
+    Bytes envelope;
+    Envelope{++asker.sequence, *asker.id, {}, asker.name_space}.encode(envelope);
+    namespaces.registration(asker.sender, ByteView{envelope}, message, now, reply());
   }
 
   auto reply() {

@@ -48,6 +48,8 @@ struct SilentHub {
   template <class Reply>
   void registration(std::string_view, ByteView, ByteView, Instant, const Reply&) {}
   template <class Reply>
+  void end_claims(Instant, const Reply&) {}
+  template <class Reply>
   void tick(Instant, const Reply&) {}
   std::optional<SteadyTime> next_deadline() const { return std::nullopt; }
 };

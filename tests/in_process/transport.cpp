@@ -55,6 +55,7 @@ struct Notebook {
   }
   template <class Reply>
   void end_claims(Instant, const Reply&) {}
+  template <class Reply>
   void tick(Instant now, const Reply&) {
     if (!deadline || now.lease < *deadline) return;
     deadline.reset();
@@ -85,6 +86,7 @@ struct Forgetful {
   void registration(std::string_view, ByteView, ByteView, Instant, const Reply&) {}
   template <class Reply>
   void end_claims(Instant, const Reply&) {}
+  template <class Reply>
   void tick(Instant, const Reply&) {}
   std::optional<SteadyTime> next_deadline() const { return std::nullopt; }
 };

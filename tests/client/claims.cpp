@@ -76,6 +76,33 @@ TEST_CASE("what a claim neither registers nor gives back is given back when it e
   CHECK(world.catalogue.stats().leases.released == 2);
 }
 
+TEST_CASE("a claim whose time is over claims nothing back") {
+  const auto script = std::make_shared<Script>();
+  auto worker = fake_client(script).build();
+  script->answer = [&](ByteView, ByteView message) -> std::vector<std::vector<Bytes>> {
+    Bytes answer;
+    if (type_of(message) == MessageType::claim) {
+      const std::vector<OffloadStatus> granted{OffloadStatus::granted};
+      BlockCodec::encode_statuses(MessageType::claim_response, std::span<const OffloadStatus>{granted}, answer);
+      append_trailer<4>({7, 1, 30'000'000'000, 0}, answer);
+    } else {
+      const std::vector<RenewStatus> held{RenewStatus::held};
+      BlockCodec::encode_statuses(MessageType::renew_response, std::span<const RenewStatus>{held}, answer);
+      append_trailer<2>({7, 30'000'000'000}, answer);
+    }
+    return {{script->asked.back().envelope, answer}};
+  };
+  auto claim = worker.claim({1});
+  const auto granted_by = [&] { return split_trailer<1>(script->asked.back().message).value().second[0]; };
+  script->now += 29s;
+  claim.renew();
+  CHECK(granted_by() == 7);
+  script->now += 30s;
+  claim.renew();
+  CHECK(granted_by() == 0);
+  claim.release();
+}
+
 TEST_CASE("where time stands still a claim does not wait") {
   World world;
   const auto held = world.alice.claim({1});

@@ -146,12 +146,39 @@ TEST_CASE("a resend of which the hub cannot know whether it was applied stores a
   CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 13, {}}});
 }
 
-TEST_CASE("a resend that had been lost is applied") {
+TEST_CASE("a resend stores absent keys only, also behind what came first: the hub before may have applied it") {
   TestHub<> hub;
   Asker alice = client(1);
+  Asker bob = client(2);
+  alice.sequence = 3;
+  hub.put(alice, {{9, 90, {}}});  // from before the restart, and only now here
+  hub.put(bob, {{1, 777, {}}});
+  put(hub, alice, {{1, 10, {}}, {2, 20, {}}}, {.sequence = 5, .resent = 5});
+  CHECK(hub.match(alice, {1, 2}) == std::vector<PlainEntry>{{1, 777, {}}, {2, 20, {}}});
+}
+
+TEST_CASE("an entry whose time is over is absent to a resend") {
+  TestHub<Timed> hub;
+  Asker alice = client(1);
+  const TimedEntry dead{1, 10, {1'700'000'000, 1}};
+  const TimedEntry fresh{1, 11, {1'700'000'100, 60}};
+  hub.put(alice, {dead});
+  hub.pass(5s);
+  std::vector<Bytes> frames(1);
+  Envelope{++alice.request, *alice.id, {}, "default", {}, 7, 7}.encode(frames[0]);
+  hub.query(alice.sender, frames, TestHub<Timed>::registration({fresh}));
+  CHECK(outcomes(hub.replies.back().message) == Outcomes{stored});
+  CHECK(hub.match(alice, {1}).size() == 1);
+}
+
+TEST_CASE("a refusal that is forgotten is no confirmation") {
+  TestHub<> hub({}, Plain(PlainStorage{}, 1));
+  Asker alice = client(1);
   put(hub, alice, {{1, 10, {}}}, {.sequence = 1});
-  put(hub, alice, {{1, 11, {}}}, {.sequence = 2, .resent = 2});
-  CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 11, {}}});
+  for (std::uint64_t n = 2; n <= SequenceTracker::max_refusals + 2; ++n) {
+    REQUIRE(put(hub, alice, {{n, 10, {}}, {1, 10, {}}}, {.sequence = n}) == Outcomes{limit_exceeded, stored});
+  }
+  CHECK(put(hub, alice, {{2, 10, {}}, {1, 10, {}}}, {.sequence = 2, .resent = 99}) == Outcomes{storage_error, stored});
 }
 
 TEST_CASE("on a hub that insists only the holder's registration counts: the client's or the claim's") {

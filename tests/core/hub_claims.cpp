@@ -555,5 +555,6 @@ TEST_CASE("without a recovery time a claim is had back as long as nothing speaks
     hub.pass(30s);
     CHECK(alice.renew(hub, {1}, 7) == std::vector{lost});
   }
+  SECTION("nor what was over before") { CHECK(alice.renew(hub, {1}, 0) == std::vector{lost}); }
   SECTION("and not what this hub itself would know of") { CHECK(alice.renew(hub, {1}, 8) == std::vector{lost}); }
 }

@@ -75,10 +75,11 @@ TEST_CASE("what is missing is given up when too much else is missing behind it")
   sequences.note(alice, n += 2);
   CHECK(sequences.has_applied(alice, 3));
   CHECK_FALSE(sequences.has_applied(alice, 4));
-  // Whether 2 has come is not known any more; of 4 it is.
-  CHECK(sequences.arrival(alice, 2, n) == Arrival::unknown);
-  CHECK(sequences.arrival(alice, 4, n) == Arrival::first);
-  CHECK(sequences.arrival(alice, 3, n) == Arrival::repeated);
+  for (const std::uint64_t missing : {2U, 4U}) {
+    CHECK(sequences.arrival(alice, missing, true) == Arrival::unknown);
+    CHECK(sequences.arrival(alice, missing, false) == Arrival::first);
+  }
+  CHECK(sequences.arrival(alice, 3, true) == Arrival::repeated);
   sequences.note(alice, 4);
   CHECK(sequences.has_applied(alice, 5));
   CHECK_FALSE(sequences.has_applied(alice, 6));
@@ -188,37 +189,40 @@ TEST_CASE("what has come before is told from what has not") {
   sequences.note(alice, 2);
   sequences.note(alice, 4);
   for (const std::uint64_t n : {1U, 2U, 4U}) {
-    CHECK(sequences.arrival(alice, n, 5) == Arrival::repeated);
-    CHECK(sequences.arrival(alice, n, std::nullopt) == Arrival::repeated);
+    CHECK(sequences.arrival(alice, n, true) == Arrival::repeated);
+    CHECK(sequences.arrival(alice, n, false) == Arrival::repeated);
   }
-  for (const std::uint64_t n : {3U, 5U}) CHECK(sequences.arrival(alice, n, 5) == Arrival::first);
-  CHECK(sequences.arrival(bob, 1, std::nullopt) == Arrival::first);
+  for (const std::uint64_t n : {3U, 5U}) {
+    CHECK(sequences.arrival(alice, n, true) == Arrival::unknown);
+    CHECK(sequences.arrival(alice, n, false) == Arrival::first);
+  }
+  CHECK(sequences.arrival(bob, 1, false) == Arrival::first);
 }
 
 TEST_CASE("what a client sent before it was known may have come to another hub") {
   SequenceTracker sequences(10);
-  CHECK(sequences.arrival(alice, 5, 9) == Arrival::unknown);
+  CHECK(sequences.arrival(alice, 5, true) == Arrival::unknown);
   SECTION("known by a resend, all that it had sent by then") {
-    sequences.note(alice, 5, 9);
-    CHECK(sequences.arrival(alice, 5, 9) == Arrival::repeated);
-    for (const std::uint64_t n : {1U, 4U, 6U, 9U}) CHECK(sequences.arrival(alice, n, 9) == Arrival::unknown);
-    CHECK(sequences.arrival(alice, 10, 10) == Arrival::first);
+    sequences.note(alice, 5);
+    CHECK(sequences.arrival(alice, 5, true) == Arrival::repeated);
+    for (const std::uint64_t n : {1U, 4U, 6U, 9U}) CHECK(sequences.arrival(alice, n, true) == Arrival::unknown);
+    CHECK(sequences.arrival(alice, 10, false) == Arrival::first);
     // It waits for those, which are on their way again.
     CHECK(sequences.has_applied(alice, 5));
     CHECK_FALSE(sequences.has_applied(alice, 6));
   }
   SECTION("known by a new one, all before that") {
     sequences.note(alice, 10);
-    CHECK(sequences.arrival(alice, 9, 10) == Arrival::unknown);
+    CHECK(sequences.arrival(alice, 9, true) == Arrival::unknown);
     // That comes for the first time, by the other connection.
-    CHECK(sequences.arrival(alice, 9, std::nullopt) == Arrival::first);
+    CHECK(sequences.arrival(alice, 9, false) == Arrival::first);
     sequences.note(alice, 9);
-    CHECK(sequences.arrival(alice, 9, 10) == Arrival::repeated);
+    CHECK(sequences.arrival(alice, 9, true) == Arrival::repeated);
   }
   SECTION("known by what is passed over") {
     sequences.pass_over(alice, 7);
-    CHECK(sequences.arrival(alice, 7, 8) == Arrival::unknown);
-    CHECK(sequences.arrival(alice, 8, 8) == Arrival::first);
+    CHECK(sequences.arrival(alice, 7, true) == Arrival::unknown);
+    CHECK(sequences.arrival(alice, 8, false) == Arrival::first);
   }
 }
 
@@ -270,6 +274,9 @@ TEST_CASE("only so many refusals are kept, and the oldest go first") {
   const std::vector<RegisterStatus> outcomes{RegisterStatus::storage_error};
   for (std::uint64_t n = 1; n <= SequenceTracker::max_refusals; ++n) sequences.keep_refusal(alice, n, outcomes);
   CHECK(sequences.first_refusal(alice) == 1);
+  CHECK_FALSE(sequences.is_outcome_forgotten(alice, 1));
   sequences.keep_refusal(alice, SequenceTracker::max_refusals + 1, outcomes);
   CHECK(sequences.first_refusal(alice) == 2);
+  CHECK(sequences.is_outcome_forgotten(alice, 1));
+  CHECK_FALSE(sequences.is_outcome_forgotten(alice, 2));
 }

@@ -659,7 +659,8 @@ class HubCore {
     if (!parts) return MessageTooShort{8, message.size()};
     if (auto error = decode(parts->first, [&] { return C::decode_keys(parts->first, keys_); })) return error;
     if (!may_ask_for(keys_.size())) return std::nullopt;
-    const bool may_claim_back = parts->second[0] != options_.incarnation && accepts_claim_backs(now);
+    const std::uint64_t granted_by = parts->second[0];  // 0: by nobody, any more
+    const bool may_claim_back = granted_by != 0 && granted_by != options_.incarnation && accepts_claim_backs(now);
     drop_what_is_over(now);
     renewals_.assign(keys_.size(), RenewStatus::lost);
     for_each_key([&](std::size_t i, Hash hash, Number hint) {
@@ -792,32 +793,45 @@ class HubCore {
   /// It has come, and nobody waits for it; if its client asks what has become of it, it hears that it was refused.
   void note_dropped(const std::optional<Envelope>& ours) {
     if (!ours) return;
-    sequences_.note(ours->client, ours->number, ours->resent);
+    sequences_.note(ours->client, ours->number);
     sequences_.keep_refusal(ours->client, ours->number, {});
   }
 
   /// Stores `entries_`, unless a registration of this number has been stored before; `outcomes_` is as it was then.
   void store_once(const std::optional<Envelope>& ours, std::uint64_t sequence, Instant now) {
     const ClientId& client = ours->client;
-    const Arrival arrival = sequences_.arrival(client, sequence, ours->resent);
+    const Arrival arrival = sequences_.arrival(client, sequence, ours->resent.has_value());
     if (arrival == Arrival::repeated) {
       repeated_.add();
       last_refusal_.reset();
-      const auto* refusal = sequences_.refusal(client, sequence);
-      const bool is_whole = refusal != nullptr && refusal->size() == entries_.size();
-      outcomes_.assign(entries_.size(), refusal == nullptr ? RegisterStatus::stored : RegisterStatus::storage_error);
-      if (is_whole) outcomes_ = *refusal;
+      repeat_outcomes(client, sequence);
       return;
     }
     store_all(ours, arrival == Arrival::unknown, now);
-    sequences_.note(client, sequence, ours->resent);
+    sequences_.note(client, sequence);
     if (last_refusal_) sequences_.keep_refusal(client, sequence, outcomes_);
+  }
+
+  /// What was answered to this registration at first. Where that is forgotten, an entry counts as stored if it is.
+  void repeat_outcomes(const ClientId& client, std::uint64_t sequence) {
+    const auto* refusal = sequences_.refusal(client, sequence);
+    const bool is_whole = refusal != nullptr && refusal->size() == entries_.size();
+    outcomes_.assign(entries_.size(), refusal == nullptr ? RegisterStatus::stored : RegisterStatus::storage_error);
+    if (is_whole) outcomes_ = *refusal;
+    if (refusal != nullptr || !sequences_.is_outcome_forgotten(client, sequence)) return;
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      const auto* stored = catalogue_.find(entries_[i].key);
+      if (stored == nullptr || !(stored->value == entries_[i].value)) outcomes_[i] = RegisterStatus::storage_error;
+    }
   }
 
   /// Stores `entries_`, or only those whose keys are not; what became of each is in `outcomes_`.
   void store_all(const std::optional<Envelope>& ours, bool absent_only, Instant now) {
     last_refusal_.reset();
     refused_ = 0;
+    if (absent_only) {
+      for (const EntryType& entry : entries_) catalogue_.drop_if_over(entry.key, now.wall);
+    }
     outcomes_.assign(entries_.size(), RegisterStatus::stored);
     hashes_.resize(entries_.size());
     for (std::size_t i = 0; i < entries_.size(); ++i) hashes_[i] = table().hash(entries_[i].key);

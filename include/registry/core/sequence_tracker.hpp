@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -21,7 +20,7 @@ namespace registry {
 enum class Arrival {
   first,     ///< it has not been applied
   repeated,  ///< it has been applied
-  unknown,   ///< it may have been applied: by a hub before this one, or longer ago than is remembered
+  unknown,   ///< it is sent again, and may have been applied by a hub before this one, or too long ago to be remembered
 };
 
 /// Which registrations of each client have come, by their numbers. They may come in any order: after a reconnect the
@@ -38,23 +37,21 @@ class SequenceTracker {
   /// Remembers at most `max_clients`, and at least one.
   explicit SequenceTracker(std::size_t max_clients) : max_clients_(std::max<std::size_t>(max_clients, 1)) {}
 
-  /// What to make of a registration. `resent`, where it may have come before, is the last number that its client had
-  /// used when it sent it again.
-  Arrival arrival(const ClientId& client, std::uint64_t sequence, std::optional<std::uint64_t> resent) const {
+  /// What to make of a registration, which its client may have sent before.
+  Arrival arrival(const ClientId& client, std::uint64_t sequence, bool is_resent) const {
     const Client* known = look_up(client);
-    if (known == nullptr) return resent ? Arrival::unknown : Arrival::first;
-    if (known->run_with(sequence) != known->runs.end()) return Arrival::repeated;
-    return resent && sequence <= known->unknown_up_to ? Arrival::unknown : Arrival::first;
+    if (known != nullptr && known->run_with(sequence) != known->runs.end()) return Arrival::repeated;
+    // Also if a number after it has come: what was sent to the hub before this one may come to this one in any order.
+    return is_resent ? Arrival::unknown : Arrival::first;
   }
 
   /// Notes that this registration has been applied; one that was noted before changes nothing.
-  void note(const ClientId& client, std::uint64_t sequence, std::optional<std::uint64_t> resent = std::nullopt) {
+  void note(const ClientId& client, std::uint64_t sequence) {
     Client* known = find(client);
     if (known == nullptr) {
       // What a client that is not known sent before this went to a hub before this one, or is forgotten: nothing is
-      // left to wait for, and nobody can say whether it was applied.
-      const std::uint64_t before = sequence == 0 ? 0 : sequence - 1;
-      known = add(client, before, std::max(before, resent.value_or(0)));
+      // left to wait for.
+      known = add(client, sequence == 0 ? 0 : sequence - 1);
     }
     known->insert(sequence);
   }
@@ -65,7 +62,7 @@ class SequenceTracker {
       known->mark = std::max(known->mark, sequence);
       known->advance();
     } else {
-      add(client, sequence, sequence);
+      add(client, sequence);
     }
   }
 
@@ -89,7 +86,10 @@ class SequenceTracker {
   void keep_refusal(const ClientId& client, std::uint64_t sequence, std::span<const RegisterStatus> outcomes) {
     Client* known = find(client);
     if (known == nullptr) return;
-    if (known->refusals.size() >= max_refusals) known->refusals.erase(known->refusals.begin());
+    if (known->refusals.size() >= max_refusals) {
+      known->forgotten_up_to = std::max(known->forgotten_up_to, known->refusals.front().sequence);
+      known->refusals.erase(known->refusals.begin());
+    }
     const auto place = std::ranges::lower_bound(known->refusals, sequence, {}, &Refusal::sequence);
     known->refusals.insert(place, {sequence, Outcomes(outcomes.begin(), outcomes.end())});
   }
@@ -100,6 +100,12 @@ class SequenceTracker {
     if (known == nullptr) return nullptr;
     const auto place = std::ranges::lower_bound(known->refusals, sequence, {}, &Refusal::sequence);
     return place != known->refusals.end() && place->sequence == sequence ? &place->outcomes : nullptr;
+  }
+
+  /// Whether this registration may have been refused although `refusal` knows of nothing: there were too many since.
+  bool is_outcome_forgotten(const ClientId& client, std::uint64_t sequence) const {
+    const Client* known = look_up(client);
+    return known != nullptr && sequence <= known->forgotten_up_to;
   }
 
   /// The first registration of which something was refused, or 0.
@@ -129,8 +135,8 @@ class SequenceTracker {
     ClientId client;
     /// Nobody has to wait for a registration up to this one.
     std::uint64_t mark = 0;
-    /// Of the numbers up to this one only those in `runs` are certain.
-    std::uint64_t unknown_up_to = 0;
+    /// Of registrations up to this one it is not certain that all refusals are kept.
+    std::uint64_t forgotten_up_to = 0;
     /// What has been applied; ascending, with something missing between any two.
     std::vector<Run> runs;
     std::vector<Refusal> refusals;  // ascending
@@ -163,7 +169,6 @@ class SequenceTracker {
     }
 
     void give_up_first_gap() {
-      unknown_up_to = std::max(unknown_up_to, runs[1].first - 1);
       mark = std::max(mark, runs[1].last);
       runs.erase(runs.begin());
     }
@@ -189,9 +194,9 @@ class SequenceTracker {
     return &clients_[it->second];
   }
 
-  Client* add(const ClientId& client, std::uint64_t mark, std::uint64_t unknown_up_to) {
+  Client* add(const ClientId& client, std::uint64_t mark) {
     if (clients_.size() >= max_clients_) by_client_.erase(clients_.erase(order_, order_.front).client);
-    const auto index = clients_.push_back(order_, {client, mark, unknown_up_to, {}, {}});
+    const auto index = clients_.push_back(order_, {client, mark, 0, {}, {}});
     by_client_.emplace(client, index);
     return &clients_[index];
   }

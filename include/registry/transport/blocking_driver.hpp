@@ -82,7 +82,9 @@ class BlockingDriver {
     std::vector<K> held = claim.held();
     if (held.empty()) return {};
     const SteadyTime sent = transport_.now();
-    const RenewAnswer answer = run(Core::renew(claim.number(), held, claim.incarnation()));
+    // What is over cannot be had back of another hub, which does not know that it is: somebody else may hold it.
+    const std::uint64_t granted_by = sent < claim.deadline() ? claim.incarnation() : 0;
+    const RenewAnswer answer = run(Core::renew(claim.number(), held, granted_by));
     return claim.renewed(held, answer, sent);
   }
 

@@ -5,6 +5,7 @@
 #   tests     the test framework, and ZeroMQ for Python, which the client in tests/interop is written in
 #   examples  what only the examples use
 #   bench     the servers that the benchmark compares with, and what it measures and plots with
+#   profile   what shows where the time goes
 #   model     what searches the model of the lease protocol in tests/promela
 #   clang     clang 19 with its sanitizers and libFuzzer
 set -euo pipefail
@@ -22,6 +23,7 @@ for group in "$@"; do
     tests) packages+=(catch2 python3-zmq) ;;
     examples) packages+=(libsodium-dev libcli11-dev) ;;
     bench) packages+=(redis-server memcached valgrind gnuplot-nox) ;;
+    profile) packages+=(linux-perf) ;;
     model) packages+=(spin gcc) ;;
     clang) packages+=(clang-19 libclang-rt-19-dev llvm-19) ;;
     *)

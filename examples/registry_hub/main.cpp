@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A hub server over ZeroMQ. Its types are those of a schema; everything else comes from the environment and from flags:
 // see --help.
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <iomanip>
@@ -18,8 +19,9 @@ namespace registry_hub {
 
 namespace {
 
-void print_statistics(const registry::HubStats& stats) {
+void print_statistics(const registry::HubStats& stats, std::size_t namespaces) {
   const std::pair<std::string_view, std::uint64_t> rows[] = {
+      {"namespaces", namespaces},
       {"queries", stats.queries},
       {"granted", stats.granted},
       {"already_stored", stats.already_stored},
@@ -34,6 +36,7 @@ void print_statistics(const registry::HubStats& stats) {
       {"expired", stats.expired},
       {"malformed", stats.malformed},
       {"undeliverable", stats.undeliverable},
+      {"denied", stats.denied},
       {"leases_active", stats.leases.active},
       {"leases_granted", stats.leases.granted},
       {"leases_renewed", stats.leases.renewed},
@@ -47,9 +50,12 @@ void print_statistics(const registry::HubStats& stats) {
   std::cout << std::flush;
 }
 
-template <class K, class V, class M, class Policy>
-void serve(const Options& options, const sigset_t& signals, Policy policy) {
-  auto hub = registry::hub<K, V, M>(std::move(policy)).options(options.config.options).build();
+/// `make_policy(storage)` bounds the storage of each namespace.
+template <class K, class V, class M, class MakePolicy>
+void serve(const Options& options, const sigset_t& signals, MakePolicy make_policy) {
+  auto hub = registry::hub<K, V, M>([&] { return make_policy(registry::HashMapStorage<K, V, M>{}); })
+                 .options(options.config.options)
+                 .build();
   auto transport = registry::ZmqHubTransport::bind(options.config.transport);
   {
     const StopOnSignal stop(signals, [&hub] { hub.stop(); });
@@ -58,18 +64,20 @@ void serve(const Options& options, const sigset_t& signals, Policy policy) {
               << std::endl;
     hub.serve(transport);
   }
-  print_statistics(hub.stats());
+  print_statistics(hub.stats(), hub.namespaces().size());
 }
 
 template <class K, class V, class M>
 void serve(const Options& options, const sigset_t& signals) {
-  registry::HashMapStorage<K, V, M> storage;
   const std::size_t capacity = options.config.capacity;
+  const auto serve_over = [&](auto make_policy) { serve<K, V, M>(options, signals, make_policy); };
   switch (options.eviction) {
-    case Eviction::none: return serve<K, V, M>(options, signals, registry::NoEviction(std::move(storage), capacity));
+    case Eviction::none:
+      return serve_over([=](auto storage) { return registry::NoEviction(std::move(storage), capacity); });
     case Eviction::recency:
-      return serve<K, V, M>(options, signals, registry::RecencyEviction(std::move(storage), capacity));
-    case Eviction::tail: return serve<K, V, M>(options, signals, registry::TailEviction(std::move(storage), capacity));
+      return serve_over([=](auto storage) { return registry::RecencyEviction(std::move(storage), capacity); });
+    case Eviction::tail:
+      return serve_over([=](auto storage) { return registry::TailEviction(std::move(storage), capacity); });
   }
 }
 

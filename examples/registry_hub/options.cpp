@@ -2,6 +2,8 @@
 #include "registry_hub/options.hpp"
 
 #include <chrono>
+#include <cstddef>
+#include <iostream>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -10,6 +12,7 @@
 #include <registry/config.hpp>
 #include <registry/error.hpp>
 #include <registry/settings.hpp>
+#include <registry/transport/zmq_curve.hpp>
 
 namespace registry_hub {
 
@@ -20,6 +23,9 @@ constexpr const char* footer = R"(Environment, where a flag does not say otherwi
   DYN_REGISTRY_HUB_REGISTER_ADDR        as --register-addr
   DYN_REGISTRY_HUB_CAPACITY             as --capacity
   DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS   as --lease-timeout-secs
+  DYN_REGISTRY_HUB_SECURITY             required: without keys the hub does not start (optional)
+  DYN_REGISTRY_HUB_CURVE_SECRET_KEY_FILE        file with the hub's key, or DYN_REGISTRY_HUB_CURVE_SECRET_KEY: the key
+  DYN_REGISTRY_HUB_CURVE_ALLOWED_CLIENTS_FILE   file with the public keys of its clients
 
 Schemas:
   u64      uint64_t keys and values, no metadata
@@ -82,6 +88,12 @@ std::variant<Options, int> read_options(int argc, char** argv) {
   app.add_option("--capacity")->type_name("ENTRIES")->description("entries before eviction (1000000)");
   app.add_option("--lease-timeout-secs")->type_name("SECONDS")->description("how long a grant lasts (30)");
   app.add_option("--max-leases")->type_name("LEASES")->description("leases at a time (10000000)");
+  app.add_option("--max-namespaces")
+      ->type_name("NAMESPACES")
+      ->description("namespaces served, each with the capacity (1: only default)");
+  app.add_option("--new-key")
+      ->type_name("FILE")
+      ->description("write a new secret key to a new file, print its public key, and end");
   app.add_option("--schema")->type_name("SCHEMA")->description("u64, blocks or chains (u64)");
   app.add_option("--eviction")->type_name("EVICTION")->description("none, recency or tail (as the schema says)");
   try {
@@ -90,7 +102,15 @@ std::variant<Options, int> read_options(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
 
+  if (app.count("--new-key") > 0) {
+    const auto key = registry::CurveSecretKey::random();
+    key.save(app["--new-key"]->as<std::string>());
+    std::cout << key.public_key().z85() << std::endl;
+    return 0;
+  }
+
   Options options{Schema::u64, Eviction::recency, registry::HubConfig::from_env()};
+  options.config.options.max_namespaces = 1;
   read_flag(app, "--schema", options.schema, parse_schema);
   if (options.schema == Schema::chains) options.eviction = Eviction::tail;
   read_flag(app, "--eviction", options.eviction, parse_eviction);
@@ -99,9 +119,11 @@ std::variant<Options, int> read_options(int argc, char** argv) {
   read_flag(app, "--capacity", options.config.capacity, registry::HubConfig::parse_capacity);
   read_flag(
       app, "--lease-timeout-secs", options.config.options.lease_ttl, registry::parse_duration<std::chrono::seconds>);
-  read_flag(app, "--max-leases", options.config.options.max_leases, [](const std::string& name, std::string_view text) {
+  const auto parse_bound = [](const std::string& name, std::string_view text) {
     return registry::parse_number<std::size_t>(name, text, 1);
-  });
+  };
+  read_flag(app, "--max-leases", options.config.options.max_leases, parse_bound);
+  read_flag(app, "--max-namespaces", options.config.options.max_namespaces, parse_bound);
   return options;
 }
 

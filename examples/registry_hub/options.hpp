@@ -26,7 +26,7 @@ struct Options {
 };
 
 /// The environment's settings with those of the flags over them, or the exit status if there is nothing left to do
-/// (`--help`, or flags that are none). Throws RegistryError{ConfigError} for a malformed value.
+/// (`--help`, `--new-key`, or flags that are none). Throws RegistryError{ConfigError} for a malformed value.
 std::variant<Options, int> read_options(int argc, char** argv);
 
 }  // namespace registry_hub

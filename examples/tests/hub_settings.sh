@@ -19,6 +19,8 @@ refused --register-addr tcp://x 'an address such as tcp://host:5555' --register-
 refused --schema U64 'u64, blocks or chains' --schema U64
 refused --eviction lru 'none, recency or tail' --eviction lru
 refused --max-leases 0 'a whole number from 1' --max-leases 0
+refused --max-namespaces 0 'a whole number from 1' --max-namespaces 0
+DYN_REGISTRY_HUB_SECURITY=yes refused DYN_REGISTRY_HUB_SECURITY yes 'required or optional'
 DYN_REGISTRY_HUB_CAPACITY=many refused DYN_REGISTRY_HUB_CAPACITY many 'a whole number from 1'
 DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS='' refused DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS '' 'a whole number from 1'
 DYN_REGISTRY_HUB_QUERY_ADDR=5555 refused DYN_REGISTRY_HUB_QUERY_ADDR 5555 'an address such as'
@@ -32,7 +34,8 @@ expect_status 2 registry_hub --capacity ''
 expect_text err '--capacity'
 expect_status 0 registry_hub --help
 expect_text out DYN_REGISTRY_HUB_QUERY_ADDR DYN_REGISTRY_HUB_REGISTER_ADDR DYN_REGISTRY_HUB_CAPACITY \
-  DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS --schema --eviction --max-leases
+  DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS --schema --eviction --max-leases --max-namespaces DYN_REGISTRY_HUB_SECURITY \
+  DYN_REGISTRY_HUB_CURVE_SECRET_KEY_FILE DYN_REGISTRY_HUB_CURVE_ALLOWED_CLIENTS_FILE --new-key
 
 # The flags of start_hub win over addresses that could not be bound.
 export DYN_REGISTRY_HUB_QUERY_ADDR=tcp://192.0.2.1:1 DYN_REGISTRY_HUB_REGISTER_ADDR=tcp://192.0.2.1:2
@@ -56,6 +59,20 @@ expect_status 1 worker "$query" "$register"
 expect_text err max_leases
 stop_hub TERM
 unset DYN_REGISTRY_HUB_QUERY_ADDR DYN_REGISTRY_HUB_REGISTER_ADDR DYN_REGISTRY_HUB_CAPACITY
+
+# Only default, unless it is told otherwise.
+export DYN_REGISTRY_CLIENT_NAMESPACE=models
+start_hub
+expect_status 1 worker "$query" "$register"
+expect_text err 'max_namespaces allows 1, got 2'
+stop_hub TERM
+expect_value hub.out namespaces 1
+start_hub --max-namespaces 2
+expect_status 0 worker "$query" "$register"
+stop_hub TERM
+expect_value hub.out namespaces 2
+expect_value hub.out stored 4
+unset DYN_REGISTRY_CLIENT_NAMESPACE
 
 start_hub --schema chains --lease-timeout-secs 5
 expect_text hub.out 'schema chains'

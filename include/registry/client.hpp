@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <registry/claim.hpp>
 #include <registry/codec.hpp>
 #include <registry/core/client_core.hpp>
 #include <registry/core/options.hpp>
@@ -68,6 +69,8 @@ struct DriverFor<Core, T> {
 template <Key K, Value V, Metadata M, Transport T, class C = BinaryCodec<K, V, M>>
   requires Codec<C, K, V, M>
 class RegistryClient {
+  using Driver = typename detail::DriverFor<ClientCore<K, V, M, C>, T>::type;
+
  public:
   using key_type = K;
   using value_type = V;
@@ -76,7 +79,7 @@ class RegistryClient {
   using Core = ClientCore<K, V, M, C>;
 
   RegistryClient(T transport, ClientOptions options)
-      : driver_(std::make_unique<Driver>(std::move(transport), std::move(options))) {}
+      : driver_(std::make_shared<Driver>(std::move(transport), std::move(options))) {}
   RegistryClient(RegistryClient&&) noexcept = default;
   RegistryClient& operator=(RegistryClient&&) noexcept = default;
   ~RegistryClient() = default;
@@ -86,6 +89,34 @@ class RegistryClient {
     requires BlockingTransport<T>
   {
     return driver_->run(Core::offload(copy(keys)));
+  }
+
+  /// Asks for these blocks in the name of a claim of its own, which excludes also the other claims of this client. With
+  /// a `wait`, if nothing is granted at once, the hub answers when one of the keys that others hold comes free for this
+  /// claim, when all of them are stored, or when the wait is over; first come, first served. Throws Unsupported where
+  /// the hub does not know claims (the Rust one).
+  Claim<Driver> claim(ListView<K> keys, std::chrono::nanoseconds wait = std::chrono::nanoseconds::zero())
+    requires BlockingTransport<T>
+  {
+    return {driver_, driver_->claim(copy(keys), wait)};
+  }
+
+  /// Tells the hub that these blocks are stored, and answers what it made of each: afterwards every client sees those
+  /// that were stored, until they are removed, expire or are evicted. Sent again until the hub has answered; a repeat
+  /// changes nothing. Throws Undelivered, which holds them, if there is no answer within `register_timeout` (they may
+  /// be stored then) or one cannot be encoded.
+  [[nodiscard]] RegisterResult<EntryType> register_acknowledged(ListView<EntryType> entries)
+    requires BlockingTransport<T>
+  {
+    return RegisterResult<EntryType>::of(entries, driver_->add_acknowledged(entries, std::nullopt));
+  }
+
+  /// Makes the hub forget these entries where it still knows them with these values (metadata does not count): what
+  /// somebody has registered anew stays. How many it was.
+  std::uint64_t remove_if(ListView<EntryType> entries)
+    requires BlockingTransport<T>
+  {
+    return driver_->run(Core::remove_if(entries));
   }
 
   /// Tells the hub that these blocks are stored: all are accepted and travel with their batch, or none is. Throws
@@ -225,8 +256,8 @@ class RegistryClient {
   }
 
   /// Completes with (std::error_code, entries): once they are accepted, all or none, which at the high-water mark takes
-  /// up to `register_timeout`; after a failure the entries, none of which is pending. (A token that throws instead, such
-  /// as `use_awaitable`, drops them: `as_tuple` keeps them.) A `remove` of the same keys that was not awaited may
+  /// up to `register_timeout`; after a failure the entries, none of which is pending. (A token that throws instead,
+  /// such as `use_awaitable`, drops them: `as_tuple` keeps them.) A `remove` of the same keys that was not awaited may
   /// overtake or follow it.
   template <class Token>
   auto async_register_blocks(ListView<EntryType> entries, Token&& token)
@@ -265,11 +296,9 @@ class RegistryClient {
   }
 
  private:
-  using Driver = typename detail::DriverFor<Core, T>::type;
-
   static std::vector<K> copy(ListView<K> keys) { return {keys.begin(), keys.end()}; }
 
-  std::unique_ptr<Driver> driver_;
+  std::shared_ptr<Driver> driver_;
 };
 
 }  // namespace registry

@@ -31,18 +31,24 @@ concept Codec =
         ByteView in, Bytes& out, MessageType type, std::span<const K> keys, std::span<const OffloadStatus> statuses,
         const K& key, const V& value, const M& metadata, std::uint64_t count, std::string_view text,
         std::vector<K>& keys_out, std::vector<Entry<K, V, M>>& entries_out, std::vector<OffloadStatus>& statuses_out,
-        std::uint64_t& count_out, std::string& text_out, MessageType& type_out) {
+        std::uint64_t& count_out, std::string& text_out, MessageType& type_out, std::span<const RenewStatus> renewals,
+        std::vector<RenewStatus>& renewals_out, std::span<const RegisterStatus> outcomes,
+        std::vector<RegisterStatus>& outcomes_out) {
       { C::protocol_version } -> std::convertible_to<unsigned>;
       { C::encode_keys(type, keys, out) };
       { C::begin_entries(type, out) };
       { C::append_entry(key, value, metadata, out) } -> std::same_as<std::optional<Error>>;
-      { C::encode_statuses(statuses, out) };
+      { C::encode_statuses(type, statuses, out) };
+      { C::encode_statuses(type, renewals, out) };
+      { C::encode_statuses(type, outcomes, out) };
       { C::encode_count(type, count, out) };
       { C::encode_text(type, text, out) };
       { C::decode_type(in, type_out) } -> std::same_as<std::optional<Error>>;
       { C::decode_keys(in, keys_out) } -> std::same_as<std::optional<Error>>;
       { C::decode_entries(in, entries_out) } -> std::same_as<std::optional<Error>>;
       { C::decode_statuses(in, statuses_out) } -> std::same_as<std::optional<Error>>;
+      { C::decode_statuses(in, renewals_out) } -> std::same_as<std::optional<Error>>;
+      { C::decode_statuses(in, outcomes_out) } -> std::same_as<std::optional<Error>>;
       { C::decode_count(in, count_out) } -> std::same_as<std::optional<Error>>;
       { C::decode_text(in, text_out) } -> std::same_as<std::optional<Error>>;
     };
@@ -99,11 +105,12 @@ class BinaryCodec {
     return std::nullopt;
   }
 
-  template <ByteBuffer B>
-  static void encode_statuses(std::span<const OffloadStatus> statuses, B& out) {
+  /// `count u32`, then a byte per key or entry: the answers that say something of each.
+  template <StatusByte S, ByteBuffer B>
+  static void encode_statuses(MessageType type, std::span<const S> statuses, B& out) {
     out.resize(list_header + statuses.size());
-    std::byte* at = put_list_header(MessageType::can_offload_response, statuses.size(), out.data());
-    for (const OffloadStatus status : statuses) *at++ = static_cast<std::byte>(status);
+    std::byte* at = put_list_header(type, statuses.size(), out.data());
+    for (const S status : statuses) *at++ = static_cast<std::byte>(status);
   }
 
   /// `count u64`: the answer to remove, touch and release.
@@ -150,7 +157,15 @@ class BinaryCodec {
       case MessageType::hello_response:
       case MessageType::release:
       case MessageType::release_response:
-      case MessageType::withdraw: return std::nullopt;
+      case MessageType::withdraw:
+      case MessageType::claim:
+      case MessageType::claim_response:
+      case MessageType::renew:
+      case MessageType::renew_response:
+      case MessageType::register_response:
+      case MessageType::remove_if:
+      case MessageType::sync:
+      case MessageType::sync_response: return std::nullopt;
     }
     return InvalidMessageType{number};
   }
@@ -192,17 +207,18 @@ class BinaryCodec {
     return std::nullopt;
   }
 
-  static std::optional<Error> decode_statuses(ByteView in, std::vector<OffloadStatus>& statuses) {
+  template <StatusByte S>
+  static std::optional<Error> decode_statuses(ByteView in, std::vector<S>& statuses) {
     statuses.clear();
     std::uint32_t count = 0;
     if (auto error = take_list_header(in, count)) return error;
     if (in.size() - list_header != count) return DecodeError{"statuses, in bytes", count, in.size() - list_header};
     statuses.resize(count);
     const std::byte* at = in.data() + list_header;
-    for (OffloadStatus& status : statuses) {
+    for (S& status : statuses) {
       const auto number = std::to_integer<std::uint8_t>(*at++);
-      if (number > 2) return DecodeError{"a status, at most", 2, number};
-      status = static_cast<OffloadStatus>(number);
+      if (number > last_status<S>) return DecodeError{"a status, at most", last_status<S>, number};
+      status = static_cast<S>(number);
     }
     return std::nullopt;
   }

@@ -11,13 +11,18 @@
 
 namespace registry {
 
-/// Whom a lease belongs to: a client by its identity, or, if it sends none, the connection by its routing id.
+/// Whom a lease belongs to: a client or one of its claims by its identity, or, if it sends none, the connection by its
+/// routing id.
 struct Holder {
   ClientId id;
   bool by_connection = false;
   friend bool operator==(const Holder&, const Holder&) = default;
 
   static Holder client(const ClientId& id) noexcept { return {id, false}; }
+
+  /// A claim of a client's (counted from 1) is a holder of its own. The identities of two clients differ in their high
+  /// halves, so that the low one is free for counting.
+  static Holder claim(const ClientId& id, std::uint64_t number) noexcept { return {{id.high, id.low + number}, false}; }
 
   /// A routing id of up to 15 bytes (ZeroMQ's own have 5) is kept as it is; a longer one is hashed with a secret seed.
   static Holder connection(ByteView routing_id) noexcept {

@@ -4,37 +4,51 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <registry/bytes.hpp>
 #include <registry/codec.hpp>
 #include <registry/core/hub_core.hpp>
+#include <registry/core/hub_namespaces.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/options.hpp>
 #include <registry/core/peer_name.hpp>
+#include <registry/core/reports.hpp>
+#include <registry/detail/counter.hpp>
+#include <registry/envelope.hpp>
 #include <registry/eviction.hpp>
+#include <registry/message.hpp>
 #include <registry/stats.hpp>
 #include <registry/transport/transport.hpp>
 
 namespace registry {
 
 /// The hub: a catalogue and its leases, served over a transport. Make one with `hub<K, V, M>(storage)...build()`; any
-/// number may live in one process. A hub belongs to the thread that serves it; `stop` and `stats` are for any thread.
-template <Eviction P, class C = BinaryCodec<typename P::key_type, typename P::value_type, typename P::metadata_type>>
+/// number may live in one process. A hub belongs to the thread that serves it; `stop`, `stats` and `namespaces` are for
+/// any thread. Its core is a HubCore, which is one namespace, or HubNamespaces.
+template <Eviction P, class C = BinaryCodec<typename P::key_type, typename P::value_type, typename P::metadata_type>,
+          class HubCoreType = HubCore<P, C>>
 class RegistryHub {
  public:
-  using Core = HubCore<P, C>;
+  using Core = HubCoreType;
   using key_type = typename P::key_type;
   using value_type = typename P::value_type;
   using metadata_type = typename P::metadata_type;
+  static constexpr bool has_namespaces = std::same_as<Core, HubNamespaces<P, C>>;
 
-  RegistryHub(P policy, HubOptions options, EvictionHook<key_type, value_type, metadata_type> on_evict = {})
-      : state_(std::make_unique<State>(std::move(policy), std::move(options), std::move(on_evict))) {}
+  /// Of what the core is made of: a policy or a function that makes one, the options, the hook for what leaves.
+  template <class Source, class Hook = EvictionHook<key_type, value_type, metadata_type>>
+    requires std::constructible_from<Core, Source, HubOptions, Hook>
+  RegistryHub(Source source, HubOptions options, Hook on_evict = {})
+      : state_(std::make_unique<State>(std::move(source), std::move(options), std::move(on_evict))) {}
 
   /// Answers until `stop` is called; what has arrived by then is still answered, what waits is refused. Throws
   /// RegistryError{TransportError} if the transport fails. Called by one thread at a time.
@@ -55,7 +69,8 @@ class RegistryHub {
       state_->lease_now = now.lease;
     };
     turn(std::chrono::nanoseconds::zero());
-    Handler handler{core, now, send};
+    core.tick(now, send);
+    Handler handler{*state_, now, send};
     while (!state_->stopping.load(std::memory_order_acquire)) {
       const auto asked = time_to_sleep(core, now.lease);
       transport.wait(asked);
@@ -81,16 +96,43 @@ class RegistryHub {
   }
 
   /// A consistent-enough picture: every number is exact, though not all are of the same instant.
-  HubStats stats() const noexcept { return state_->core.stats(); }
+  HubStats stats() const noexcept {
+    HubStats stats = state_->core.stats();
+    stats.denied = state_->denied.load();
+    return stats;
+  }
+
+  /// The numbers of one namespace, or nothing if it has not been made.
+  std::optional<HubStats> stats(std::string_view name) const
+    requires has_namespaces
+  {
+    return state_->core.stats(name);
+  }
+
+  /// The names of the namespaces that have been made, in alphabetical order.
+  std::vector<std::string> namespaces() const
+    requires has_namespaces
+  {
+    return state_->core.namespaces();
+  }
 
   /// The core, for those who bring messages and time themselves: the in-process transport does. On the hub's thread.
   Core& core() noexcept { return state_->core; }
 
  private:
   struct State {
-    State(P policy, HubOptions options, EvictionHook<key_type, value_type, metadata_type> on_evict)
-        : core(std::move(policy), std::move(options), std::move(on_evict)) {}
+    template <class Source, class Hook>
+    State(Source source, HubOptions options, Hook on_evict)
+        : core(std::move(source), incarnated(std::move(options)), std::move(on_evict)), reports(core.options().log) {}
+
+    static HubOptions incarnated(HubOptions options) {
+      if (options.incarnation == 0) options.incarnation = ClientId::random().low;
+      return options;
+    }
+
     Core core;
+    Reports reports;
+    detail::Counter denied;
     std::optional<SteadyTime> lease_now;  // where the last `serve` left the lease clock
     std::atomic<bool> stopping = false;
     std::mutex mutex;
@@ -121,27 +163,49 @@ class RegistryHub {
 
   template <class Send>
   struct Handler {
-    Core& core;
+    State& state;
     const Instant& now;
     const Send& send;
     bool idle = true;
+    Bytes refusal{};
 
     void query(ByteView sender, Frames envelope, ByteView message) {
       idle = false;
-      core.query(sender, envelope, message, now, send);
+      state.core.query(sender, envelope, message, now, send);
     }
     void registration(const PeerName& sender, std::optional<ByteView> envelope, ByteView message) {
       idle = false;
-      core.registration(sender, envelope, message, now, send);
+      state.core.registration(sender, envelope, message, now, send);
     }
     void malformed(std::string_view sender, std::string_view why) {
       idle = false;
-      core.malformed(sender, why, now);
+      state.core.malformed(sender, why, now);
+    }
+    void denied_query(ByteView sender, Frames envelope, const PeerName& peer, std::string_view name_space) {
+      idle = false;
+      state.denied.add();
+      report("a query", peer, name_space);
+      C::encode_text(MessageType::error_response, why(name_space), refusal);
+      send(sender, envelope, ByteView{refusal});
+    }
+    void denied_registration(const PeerName& peer, std::string_view name_space) {
+      idle = false;
+      state.denied.add();
+      report("a registration", peer, name_space);
+    }
+
+   private:
+    static std::string why(std::string_view name_space) {
+      return "this client's key may not use namespace \"" + std::string{name_space} + "\"";
+    }
+    void report(const char* what, const PeerName& peer, std::string_view name_space) {
+      state.reports.add(
+          now.lease, std::string{what} + " from " + std::string{peer} + " was denied: " + why(name_space));
     }
   };
 
   template <class Send>
-  Handler(Core&, const Instant&, const Send&) -> Handler<Send>;
+  Handler(State&, const Instant&, const Send&) -> Handler<Send>;
 
   static std::optional<std::chrono::nanoseconds> time_to_sleep(const Core& core, SteadyTime now) {
     const auto deadline = core.next_deadline();

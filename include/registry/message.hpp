@@ -25,6 +25,14 @@ enum class MessageType : std::uint8_t {
   release = 34,
   release_response = 35,
   withdraw = 36,
+  claim = 37,
+  claim_response = 38,
+  renew = 39,
+  renew_response = 40,
+  register_response = 41,
+  remove_if = 42,
+  sync = 43,
+  sync_response = 44,
 };
 
 /// The hub's answer for one key; the numbers are the wire's.
@@ -33,6 +41,34 @@ enum class OffloadStatus : std::uint8_t {
   already_stored = 1,  ///< nothing to do
   leased = 2,          ///< somebody else is storing it, or an object of that name is being deleted
 };
+
+/// The hub's answer for one lease that its holder wants to keep; the numbers are the wire's.
+enum class RenewStatus : std::uint8_t {
+  held = 0,    ///< still the asker's, until a new deadline
+  stored = 1,  ///< registered meanwhile, by whomever
+  lost = 2,    ///< over, or somebody else's
+};
+
+/// The hub's answer for one entry of an acknowledged registration; the numbers are the wire's.
+enum class RegisterStatus : std::uint8_t {
+  stored = 0,          ///< by this registration, or one that came after it
+  lease_conflict = 1,  ///< the hub insists on the holder of the lease, and this client is not
+  limit_exceeded = 2,  ///< there is no room
+  storage_error = 3,   ///< the storage failed
+};
+
+/// The highest byte that stands for an S on the wire, where S is what a hub says of one key or entry.
+template <class S>
+inline constexpr std::uint8_t last_status = 0;
+template <>
+inline constexpr std::uint8_t last_status<OffloadStatus> = 2;
+template <>
+inline constexpr std::uint8_t last_status<RenewStatus> = 2;
+template <>
+inline constexpr std::uint8_t last_status<RegisterStatus> = 3;
+
+template <class S>
+concept StatusByte = last_status<S> != 0;
 
 /// One block of the catalogue.
 template <class K, class V, class M>
@@ -59,6 +95,9 @@ struct OffloadResult {
   std::vector<K> already_stored;
   std::vector<K> leased;
 };
+
+/// What a hub says of itself in one number: this bit, that it insists on the holder of a lease.
+inline constexpr std::uint64_t hub_insists_on_holder = 1;
 
 /// The name of the catalogue that a client sees when it names none.
 inline constexpr std::string_view default_namespace = "default";

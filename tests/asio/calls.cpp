@@ -21,6 +21,29 @@
 
 using namespace asio_test;
 
+namespace calls_cases {
+
+/// A key that cannot be copied at times, if it is 13.
+struct Fragile {
+  inline static bool breaks = false;
+  std::uint64_t number = 0;
+
+  Fragile() = default;
+  Fragile(std::uint64_t n) : number(n) {}
+  Fragile(const Fragile& other) : number(other.number) {
+    if (breaks && number == 13) throw std::runtime_error("broken");
+  }
+  Fragile& operator=(const Fragile&) = default;
+  friend bool operator==(const Fragile&, const Fragile&) = default;
+};
+
+}  // namespace calls_cases
+
+using calls_cases::Fragile;
+
+template <>
+struct registry::wire<Fragile> : registry::wire_fields<&Fragile::number> {};
+
 namespace {
 
 /// Asks until the hub has applied what was registered.
@@ -200,6 +223,31 @@ TEST_CASE("a handler that throws leaves the other calls alone") {
   io.restart();
   io.run();
   REQUIRE(later.succeeded());
+}
+
+TEST_CASE("when a client breaks down over one call, those that came with it are told, too") {
+  asio::io_context io;
+  auto fragile = client<Fragile, std::uint64_t>(
+                     AsioZmqTransport::connect(io.get_executor(), zmq_test::to_hub(zmq_test::nowhere())))
+                     .log(nullptr)
+                     .build();
+  using Fragiles = std::vector<decltype(fragile)::EntryType>;
+  Completed<std::uint64_t> before, behind;
+  Completed<Fragiles> broken, written, closed;
+  fragile.async_touch({Fragile{1}}, before.token());
+  fragile.async_register_blocks(Fragiles{{Fragile{13}, 1, {}}}, broken.token());
+  fragile.async_touch({Fragile{2}}, behind.token());
+  fragile.async_register_blocks(Fragiles{{Fragile{3}, 1, {}}}, written.token());
+  fragile.async_close(1s, closed.token());
+  Fragile::breaks = true;
+  io.run_for(10s);
+  Fragile::breaks = false;
+  CHECK(before.failed_with(errc::disconnected));
+  CHECK(broken.failed_with(errc::disconnected));
+  CHECK(behind.failed_with(errc::disconnected));
+  CHECK(written.failed_with(errc::disconnected));
+  CHECK(written.result.size() == 1);
+  CHECK(closed.succeeded());
 }
 
 TEST_CASE("many threads call one client that many threads run") {

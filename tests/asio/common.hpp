@@ -139,7 +139,7 @@ inline Bytes count_answer(MessageType type, std::uint64_t count) {
 
 inline Bytes statuses_answer(const std::vector<OffloadStatus>& statuses) {
   Bytes message;
-  Messages::encode_statuses(statuses, message);
+  Messages::encode_statuses(MessageType::can_offload_response, std::span<const OffloadStatus>{statuses}, message);
   return message;
 }
 

@@ -152,8 +152,8 @@ class Clients {
   void lone_calls() {
     auto client =
         registry::client<std::uint64_t, std::uint64_t>(registry::ZmqTransport::connect(config_of(hub()))).build();
-    Dealer to_hub(context_, hub(), 1, 1);
-    Dealer to_echo(context_, echo(), 1, 1);
+    Dealer to_hub(*context_, hub(), 1, 1);
+    Dealer to_echo(*context_, echo(), 1, 1);
     Random random(1);
     const auto call = [&] {
       if (client.can_offload(stored_keys(random, 1)).already_stored.size() != 1) throw std::runtime_error("not stored");
@@ -212,7 +212,7 @@ class Clients {
         return [&client, random = Random(thread)]() mutable { client.can_offload(stored_keys(random, 1)); };
       });
       const double naive = rate(threads, time_, [&](std::size_t thread) -> std::function<void()> {
-        return [dealer = std::make_shared<Dealer>(context_, hub(), 1, thread)] {
+        return [dealer = std::make_shared<Dealer>(*context_, hub(), 1, thread)] {
           dealer->send();
           dealer->receive();
         };
@@ -254,7 +254,7 @@ class Clients {
   }
 
   double bare_rate(std::size_t batch) {
-    Dealer dealer(context_, hub(), batch, 1);
+    Dealer dealer(*context_, hub(), batch, 1);
     std::uint64_t calls = 0;
     const auto start = Clock::now();
     const auto end = start + time_;
@@ -276,7 +276,8 @@ class Clients {
   Servers servers_;
   Server hub_;
   Server echo_;
-  zmq::context_t context_;
+  /// As our transports open it, so that bare sockets have threads of libzmq that are scheduled in the same way.
+  std::shared_ptr<zmq::context_t> context_ = registry::detail::context_or_own(nullptr);
 };
 
 }  // namespace

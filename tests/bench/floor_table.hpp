@@ -5,21 +5,22 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
+#include <vector>
 
 #include <emmintrin.h>
+
+#include <registry/detail/chunked_array.hpp>
 
 namespace bench {
 
 /// The floor under any catalogue: a flat table of 8-byte keys and values in groups of 16, a byte of each hash beside
-/// them, looked up for a whole batch with prefetch. It cannot grow or forget, and trusts its keys.
+/// them, looked up for a whole batch with prefetch. It cannot grow or forget, and trusts its keys. In huge pages, as
+/// the hub's table is.
 class FloorTable {
  public:
   explicit FloorTable(std::size_t entries)
-      : mask_(std::bit_ceil(entries * 8 / 7 / width + 1) - 1),
-        tags_(std::make_unique<Tags[]>(mask_ + 1)),
-        slots_(std::make_unique<Slot[]>((mask_ + 1) * width)) {}
+      : mask_(std::bit_ceil(entries * 8 / 7 / width + 1) - 1), tags_(mask_ + 1), slots_((mask_ + 1) * width) {}
 
   void insert(std::uint64_t key, std::uint64_t value) {
     const std::uint64_t hash = hash_of(key);
@@ -74,7 +75,7 @@ class FloorTable {
     std::uint8_t bytes[width] = {};
   };
   struct Slot {
-    std::uint64_t key, value;
+    std::uint64_t key = 0, value = 0;
   };
 
   static std::uint64_t hash_of(std::uint64_t key) noexcept {
@@ -101,8 +102,8 @@ class FloorTable {
   }
 
   std::size_t mask_;
-  std::unique_ptr<Tags[]> tags_;
-  std::unique_ptr<Slot[]> slots_;
+  std::vector<Tags, registry::detail::HugePageAllocator<Tags>> tags_;
+  std::vector<Slot, registry::detail::HugePageAllocator<Slot>> slots_;
 };
 
 }  // namespace bench

@@ -26,7 +26,7 @@
 namespace bench {
 
 /// Which keys are asked for: all of one sort, or a third of each, in random order.
-enum class Mix { fresh, stored, thirds };
+enum class Mix { fresh, stored, leased, thirds };
 
 /// How many of the keys asked for are new, stored, and leased by somebody else.
 struct Asked {
@@ -53,7 +53,11 @@ class Requests {
     for (std::size_t left = std::max<std::size_t>(keys_in_all / batch, 16); left > 0; --left) {
       Item item{bytes_.size(), 0, new_at_.size(), 0, {}};
       for (std::size_t i = 0; i < batch; ++i) {
-        const std::uint64_t sort = mix == Mix::thirds ? random.below(3) : mix == Mix::fresh ? 0 : 1;
+        const std::uint64_t sort =
+            mix == Mix::fresh    ? 0
+            : mix == Mix::stored ? 1
+            : mix == Mix::leased ? 2
+                                 : random.below(3);
         is_new[i] = sort == 0;
         if (sort == 0) {
           ++item.asked.fresh;

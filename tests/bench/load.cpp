@@ -49,9 +49,10 @@ int main(int argc, char** argv) try {
       operation == "match"   ? Operation::match
       : operation == "store" ? Operation::store
                              : Operation::claim,
-      mix == "stored"  ? Mix::stored
-      : mix == "fresh" ? Mix::fresh
-                       : Mix::thirds,
+      mix == "stored"   ? Mix::stored
+      : mix == "fresh"  ? Mix::fresh
+      : mix == "leased" ? Mix::leased
+                        : Mix::thirds,
       arguments.number("batch"), catalogue);
   Generator generator(arguments.time("seconds"));
   std::printf(

@@ -52,8 +52,7 @@ Figures measure(std::uint64_t entries, std::uint64_t runs, FloorProcess& floor) 
   phases.codec(each);
   phases.table(each);
   phases.hub(each);
-  constexpr std::uint64_t most_with_eviction = 10'000'000;
-  if (entries <= most_with_eviction) phases.eviction(each);
+  phases.eviction(each);
   return figures;
 }
 

@@ -53,7 +53,10 @@ class Phases {
     const std::vector<registry::OffloadStatus> statuses(batch, registry::OffloadStatus::leased);
     registry::Bytes answer;
     each(Phase{"encode", all(), [&] {
-                 for (std::size_t i = 0; i < batches_; ++i) Hub::Codec::encode_statuses(statuses, answer);
+                 for (std::size_t i = 0; i < batches_; ++i) {
+                   Hub::Codec::encode_statuses(registry::MessageType::can_offload_response,
+                                               std::span<const registry::OffloadStatus>{statuses}, answer);
+                 }
                }});
   }
 

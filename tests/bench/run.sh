@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The benchmark: installs what is missing, builds (Release), starts every server that it measures itself, on the
-# loopback, and stops it; leaves a table and plots in BUILD_DIR/report. Some 30 minutes, and two cores for itself: the
+# loopback, and stops it; leaves a table and plots in BUILD_DIR/report. Some 35 minutes, and two cores for itself: the
 # servers run on the first, what asks them on the second.
 #   --runs N          how often what is compared is measured, in turn (5)
 #   --seconds S       how long each time (1)
 #   --rows LIST       only these, of: claim claim-new equal-windows match register floors flood grid client micro
-#                     memory turns steady
+#                     tables memory turns steady
 #   --entries N       size of the catalogue (10000000)
 #   --large N         size of the large one (50000000)
 #   --turns S         how long each run takes in which the hub's turns are measured (60)
@@ -130,12 +130,13 @@ machine | tee "$report/machine.md"
 if wanted claim claim-new equal-windows match register floors flood grid; then
   # A grid is for reading, and takes longest.
   [[ -z $short || $rows != all ]] || \
-    rows=claim,claim-new,equal-windows,match,register,floors,flood,client,micro,memory,turns,steady
+    rows=claim,claim-new,equal-windows,match,register,floors,flood,client,micro,tables,memory,turns,steady
   run system --programs "$build_dir" --work "$work" --runs "$runs" --seconds "$seconds" --rows "$rows" \
     --entries "$entries" --large "$large" --windows "$windows"
 fi
 ! wanted client || run client --programs "$build_dir" --work "$work" --runs "$runs" --seconds "$seconds"
 ! wanted micro || run micro --runs "$runs" --sizes "$sizes" --judged "$judged"
+! wanted tables || run tables --runs "$runs" --entries "$entries"
 ! wanted memory || run memory --most "$most"
 ! wanted turns || run turns --runs "$runs" --seconds "$turns" --entries "$entries" --leases "$leases"
 
@@ -155,7 +156,7 @@ fi
 [[ ! -s $report/recorded-memory.txt ]] || cat "$report/recorded-memory.txt" >>"$figures"
 
 by_window='set logscale xy 2; set logscale y 10'
-for what in claim--thirds claim--all-new match--all-stored; do
+for what in claim--thirds claim--all-new match--all-stored registration--all-new; do
   plot "window-$what" "${what//-/ }" 'window' 'keys/s' "$by_window" "$report/window-$what-"*.dat
 done
 plot micro 'parts of a hub, batches of 100 keys' 'entries' 'ns per key' 'set logscale xy 10' "$report"/micro-*.dat

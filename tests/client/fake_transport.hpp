@@ -49,6 +49,7 @@ struct Script {
   /// Answers what `push` answers, or throws.
   std::function<bool(SteadyTime deadline)> push = [](SteadyTime) { return true; };
   std::vector<Message> pushed;
+  std::vector<Message> posted;
   /// Makes what arrives after a query: messages of frames.
   std::function<std::vector<std::vector<Bytes>>(ByteView envelope, ByteView message)> answer;
   /// What a query comes to that was not answered; nothing: Timeout.
@@ -119,6 +120,10 @@ class FakeTransport {
     return Timeout{std::chrono::ceil<std::chrono::milliseconds>(deadline - script_->now)};
   }
 
+  void post(ByteView envelope, ByteView message) noexcept {
+    script_->posted.push_back({copy(message), copy(envelope)});
+  }
+
   bool push(ByteView message, ByteView envelope, SteadyTime deadline) {
     if (!script_->push(deadline)) return false;
     script_->pushed.push_back({copy(message), copy(envelope)});
@@ -169,7 +174,7 @@ inline std::vector<BlockEntry> blocks(Block first, std::size_t count) {
 
 inline Bytes statuses(std::vector<OffloadStatus> list) {
   Bytes out;
-  BlockCodec::encode_statuses(list, out);
+  BlockCodec::encode_statuses(MessageType::can_offload_response, std::span<const OffloadStatus>{list}, out);
   return out;
 }
 

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <registry/core/peer_name.hpp>
 #include <registry/storage.hpp>
 #include <registry/transport/zmq.hpp>
 #include <registry/transport/zmq_hub.hpp>
@@ -60,6 +61,8 @@ class Peer {
   void query(ByteView sender, Frames envelope, ByteView message) { answer_(*this, sender, envelope, message); }
   void registration(std::string_view, std::optional<ByteView>, ByteView) {}
   void malformed(std::string_view, std::string_view) {}
+  void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
+  void denied_registration(const PeerName&, std::string_view) {}
 
  private:
   Answer answer_;
@@ -249,6 +252,8 @@ TEST_CASE("registrations of one client travel in the order of their numbers, whi
       entries += some.size();
     }
     void malformed(std::string_view, std::string_view) {}
+    void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
+    void denied_registration(const PeerName&, std::string_view) {}
   } handler{numbers, entries};
   auto worker = registry::client<Block, Block>(ZmqTransport::connect(zmq_test::to_hub(transport.endpoints())))
                     .batch_size(3)

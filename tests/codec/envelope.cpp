@@ -29,11 +29,18 @@ std::vector<Case> valid_envelopes() {
       {"envelope_after_zero", {2, client, 0, default_namespace}},
       {"envelope_namespace", {3, client, std::nullopt, "tenant-a"}},
       {"envelope_after_namespace", {max, {}, max, "t"}},
+      {"envelope_claim", {4, client, std::nullopt, default_namespace, 5}},
+      {"envelope_acknowledged", {6, client, 7, "tenant-a", 8, 9, 10}},
+      {"envelope_resent", {6, client, std::nullopt, default_namespace, std::nullopt, std::nullopt, 10}},
   };
 }
 
 /// Of the bytes, the part in front of the namespace.
-std::size_t fixed_part(const Envelope& envelope) { return Envelope::fixed_size + (envelope.after ? 8 : 0); }
+std::size_t fixed_part(const Envelope& envelope) {
+  std::size_t size = Envelope::fixed_size;
+  for (const auto& field : {envelope.after, envelope.claim, envelope.sequence, envelope.resent}) size += field ? 8 : 0;
+  return size;
+}
 
 }  // namespace
 
@@ -66,6 +73,9 @@ TEST_CASE("every envelope is read from the bytes of its vector") {
     CHECK(envelope->client == one.envelope.client);
     CHECK(envelope->after == one.envelope.after);
     CHECK(envelope->name_space == one.envelope.name_space);
+    CHECK(envelope->claim == one.envelope.claim);
+    CHECK(envelope->sequence == one.envelope.sequence);
+    CHECK(envelope->resent == one.envelope.resent);
   }
 }
 

@@ -2,6 +2,7 @@
 // Messages as a test names them, whatever their types: how they are encoded, and what the right decoder makes of bytes.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include <registry/codec.hpp>
+#include <registry/trailer.hpp>
 
 namespace registry::test {
 
@@ -73,18 +75,42 @@ Message entries_message(std::string name, MessageType type, std::vector<Entry<K,
 
 using AnyCodec = BinaryCodec<std::uint64_t, std::uint64_t, NoMetadata>;
 
-inline Message statuses_message(std::string name, std::vector<OffloadStatus> statuses) {
+template <StatusByte S>
+Message statuses_message(std::string name, MessageType type, std::vector<S> statuses) {
   return {std::move(name),
           [=] {
             Bytes out{std::byte{1}};
-            AnyCodec::encode_statuses(std::span<const OffloadStatus>{statuses}, out);
+            AnyCodec::encode_statuses(type, std::span<const S>{statuses}, out);
             return out;
           },
           [=](ByteView in, std::optional<Error>& error) {
-            std::vector<OffloadStatus> decoded(3);
-            error = decode_as<AnyCodec>(
-                MessageType::can_offload_response, in, [&] { return AnyCodec::decode_statuses(in, decoded); });
+            std::vector<S> decoded(3);
+            error = decode_as<AnyCodec>(type, in, [&] { return AnyCodec::decode_statuses(in, decoded); });
             return compare(error, decoded == statuses);
+          }};
+}
+
+inline Message statuses_message(std::string name, std::vector<OffloadStatus> statuses) {
+  return statuses_message(std::move(name), MessageType::can_offload_response, std::move(statuses));
+}
+
+/// The message with numbers behind it.
+template <std::size_t N>
+Message with_trailer(Message message, std::array<std::uint64_t, N> numbers) {
+  return {message.name,
+          [=] {
+            Bytes out = message.encode();
+            append_trailer(numbers, out);
+            return out;
+          },
+          [=](ByteView in, std::optional<Error>& error) {
+            const auto parts = split_trailer<N>(in);
+            if (!parts) {
+              error = MessageTooShort{8 * N, in.size()};
+              return Answer::refused;
+            }
+            const Answer answer = message.decode(parts->first, error);
+            return answer == Answer::same && parts->second != numbers ? Answer::different : answer;
           }};
 }
 
@@ -127,7 +153,21 @@ inline std::vector<Message> valid_messages() {
   constexpr auto object = StorageBackend::object;
   constexpr auto disk = StorageBackend::disk;
 
+  using O = OffloadStatus;
+  using R = RegisterStatus;
   return {
+      with_trailer<1>(keys_message<Number>("claim_u64", T::claim, {5, 6}), {2'000'000'000}),
+      with_trailer<4>(statuses_message<O>("claim_response", T::claim_response, {O::granted, O::leased}),
+                      {7, 9, 30'000'000'000, 1'000'000'000}),
+      with_trailer<1>(keys_message<Number>("renew_u64", T::renew, {5, 6}), {7}),
+      with_trailer<2>(statuses_message<RenewStatus>("renew_response", T::renew_response,
+                                                    {RenewStatus::held, RenewStatus::stored, RenewStatus::lost}),
+                      {7, 30'000'000'000}),
+      statuses_message<R>("register_response", T::register_response,
+                          {R::stored, R::lease_conflict, R::limit_exceeded, R::storage_error}),
+      entries_message<Number, Number, NoMetadata>("remove_if_u64", T::remove_if, {{1, 100, {}}}),
+      count_message("sync", T::sync, 3),
+      with_trailer<3>(count_message("sync_response", T::sync_response, 9), {7, 1, 0}),
       entries_message<Number, Number, NoMetadata>(
           "register_u64_nometadata", T::register_entries, {{1, 100, {}}, {2, 200, {}}}),
       entries_message<Key128, Number, TimestampMetadata>(

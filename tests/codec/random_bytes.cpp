@@ -43,7 +43,7 @@ class Readers {
       check();
     }
     if (!C::decode_statuses(in, statuses_) && type == MessageType::can_offload_response) {
-      C::encode_statuses(std::span<const OffloadStatus>{statuses_}, out_);
+      C::encode_statuses(MessageType::can_offload_response, std::span<const OffloadStatus>{statuses_}, out_);
       check();
     }
     if (std::uint64_t count = 0; !C::decode_count(in, count)) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -15,7 +16,7 @@ namespace config_test {
 /// All variables of the registry, unset when a test begins and as they were when it ends.
 class Variables {
  public:
-  static constexpr std::array<const char*, 12> names{
+  static constexpr std::array<const char*, 20> names{
       "DYN_REGISTRY_ENABLE",
       "DYN_REGISTRY_CLIENT_QUERY_ADDR",
       "DYN_REGISTRY_CLIENT_REGISTER_ADDR",
@@ -28,7 +29,18 @@ class Variables {
       "DYN_REGISTRY_HUB_REGISTER_ADDR",
       "DYN_REGISTRY_HUB_CAPACITY",
       "DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS",
+      "DYN_REGISTRY_HUB_SECURITY",
+      "DYN_REGISTRY_HUB_CURVE_SECRET_KEY",
+      "DYN_REGISTRY_HUB_CURVE_SECRET_KEY_FILE",
+      "DYN_REGISTRY_HUB_CURVE_ALLOWED_CLIENTS_FILE",
+      "DYN_REGISTRY_CLIENT_CURVE_SERVER_KEY",
+      "DYN_REGISTRY_CLIENT_CURVE_SERVER_KEY_FILE",
+      "DYN_REGISTRY_CLIENT_CURVE_SECRET_KEY",
+      "DYN_REGISTRY_CLIENT_CURVE_SECRET_KEY_FILE",
   };
+
+  /// The last of them, whose values are keys or files that hold keys.
+  static constexpr std::size_t of_keys = 7;
 
   Variables() {
     for (const char* name : names) {

@@ -152,6 +152,7 @@ TEST_CASE("an index of ends grows without asking for much at once") {
   const Allocations asked = allocations_of([&] {
     for (std::uint64_t key = 0; key < 400'000; ++key) index.set(key, start + std::chrono::seconds{key % 60});
   });
-  CHECK(asked.largest <= 4U << 20U);
+  // A chunk of ends of 24 bytes that is whole huge pages; only address space, until they are touched.
+  CHECK(asked.largest <= 6U << 20U);
   CHECK(index.is_over(399'999, WallTime{start + 60s}));
 }

@@ -12,6 +12,7 @@
 #include <registry/eviction/tail.hpp>
 
 #include "core/test_hub.hpp"
+#include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
 
 using namespace registry;
@@ -195,4 +196,50 @@ TEST_CASE("a stored entry that has no wire form cannot be answered with, and say
   CHECK(hub.refusal(alice, TestHub<Timed>::keys(MessageType::match, {2, 1}))
             .starts_with("storage error: key 0100000000000000: cannot encode: metadata that has no wire form"));
   CHECK(hub.match(alice, {2}).size() == 1);
+}
+
+TEST_CASE("a registration for which there is no memory is refused whole, and later ones end no lease but their own") {
+  std::size_t failures = 0;
+  for (std::size_t left = 0; failures == left; ++left) {
+    CAPTURE(left);
+    TestHub<Timed> hub;
+    Asker alice = client(1);
+    Asker bob = client(2);
+    Asker carol = client(3);
+    hub.put(alice, {timed(1000, 100'000)});
+    CHECK(hub.can_offload(alice, {5}) == Statuses{granted});
+    const Bytes message = TestHub<Timed>::registration({timed(5, 200'000)});
+    const bool threw = fails_with_allocations(left, [&] { hub.put_raw("alice", std::nullopt, message); });
+    const HubStats after = hub.stats();
+    if (threw || after.entries_refused > 0) {
+      ++failures;
+      CHECK(after.stored == 1);
+      CHECK(after.leases.active == 1);
+      CHECK(hub.can_offload(bob, {5}) == Statuses{leased});
+    } else {
+      CHECK(after.stored == 2);
+      CHECK(after.leases.converted == 1);
+    }
+    hub.pass(30s);
+    hub.tick();
+    CHECK(hub.can_offload(bob, {6}) == Statuses{granted});
+    hub.put(alice, {timed(1000, 100'000)});
+    CHECK(hub.can_offload(carol, {6}) == Statuses{leased});
+  }
+  CHECK(failures > 3);
+}
+
+TEST_CASE("a hook that throws where there is no memory to say so does not keep the new entry out") {
+  TestHub<Timed> hub;
+  Asker alice = client(1);
+  hub.put(alice, {timed(1)});
+  hub.on_gone = [](const Departure<Number>&) {
+    allocations().left = 0;
+    throw std::runtime_error{"gone"};
+  };
+  hub.put(alice, {{1, 11, {1'700'000'000, {}}}});
+  allocations() = {};
+  CHECK(hub.stats().entries_refused == 0);
+  CHECK(hub.stats().entries_registered == 2);
+  CHECK(hub.match(alice, {1}).front().value == 11);
 }

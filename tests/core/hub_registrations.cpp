@@ -139,7 +139,7 @@ TEST_CASE("what is evicted to make room is handed on") {
 TEST_CASE("registrations of a client are applied in whatever order they come") {
   TestHub<> hub;
   Asker alice = client(1);
-  for (const std::uint64_t before : {4U, 3U, 0U, 8U, 6U, 4U}) {
+  for (const std::uint64_t before : {4U, 3U, 0U, 8U, 6U, 5U}) {
     alice.sequence = before;
     hub.put(alice, {{hub.stats().stored, 10, {}}});
   }
@@ -220,4 +220,28 @@ TEST_CASE("an empty registration changes nothing") {
   CHECK(hub.stats().registrations == 1);
   CHECK(hub.stats().malformed == 0);
   CHECK(hub.stats().entries_registered == 0);
+}
+
+TEST_CASE("what the server itself stores makes no other lease end") {
+  TestHub<> hub;
+  std::vector<PlainEntry> evicted;
+  Asker alice = client(1);
+  Asker bob = client(2);
+  Asker carol = client(3);
+  hub.core.policy().insert({1000, 1, {}}, evicted);
+  CHECK(hub.can_offload(alice, {5}) == Statuses{granted});
+  hub.core.policy().insert({5, 50, {}}, evicted);
+  CHECK(hub.can_offload(alice, {5}) == Statuses{already_stored});
+  CHECK(hub.remove(bob, {5}) == 1);
+  CHECK(hub.can_offload(bob, {5}) == Statuses{granted});
+  hub.core.policy().insert({5, 50, {}}, evicted);
+  // What is left of the leases is collected with the others.
+  CHECK(hub.stats().leases.active == 2);
+  hub.pass(30s);
+  hub.tick();
+  CHECK(hub.stats().leases.active == 0);
+  CHECK(hub.can_offload(bob, {6}) == Statuses{granted});
+  hub.put(alice, {{1000, 1, {}}});
+  CHECK(hub.can_offload(carol, {6}) == Statuses{leased});
+  CHECK(hub.stats().leases.converted == 0);
 }

@@ -204,7 +204,7 @@ TEST_CASE("registrations that are lost are waited for until enough later ones ha
   hub.put(alice, {{1, 10, {}}});
   alice.sequence = 2;  // the second one never comes
   remove_after(hub, alice, 3, {1});
-  for (std::size_t i = 0; i < SequenceTracker::max_ahead; ++i) hub.put(alice, {{2, 20, {}}});
+  for (std::size_t i = 1; i < SequenceTracker::max_runs; ++i, ++alice.sequence) hub.put(alice, {{2, 20, {}}});
   CHECK(hub.replies.empty());
   hub.put(alice, {{2, 20, {}}});
   REQUIRE(hub.replies.size() == 1);

@@ -36,7 +36,7 @@ class Leases {
   /// As a registration does: the entry comes first.
   void convert(Key key, SteadyTime now) {
     table_.store(key, table_.hash(key), {}, find(key));
-    leases_.convert(table_.take_superseded(), table_.hash(key), now);
+    leases_.convert(table_.superseded(key), table_.hash(key), now);
   }
   const Holder* holder(Key key, SteadyTime now) const {
     const auto found = find(key);

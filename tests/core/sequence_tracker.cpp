@@ -43,8 +43,8 @@ TEST_CASE("a number that came before changes nothing") {
     CHECK(sequences.has_applied(alice, 2));
     CHECK_FALSE(sequences.has_applied(alice, 3));
   }
-  SECTION("one behind a gap, which counts once against the bound") {
-    for (std::size_t i = 0; i <= SequenceTracker::max_ahead; ++i) sequences.note(alice, 4);
+  SECTION("one behind a gap, which is one run however often it comes") {
+    for (std::size_t i = 0; i <= SequenceTracker::max_runs; ++i) sequences.note(alice, 4);
     CHECK_FALSE(sequences.has_applied(alice, 3));
     sequences.note(alice, 3);
     CHECK(sequences.has_applied(alice, 4));
@@ -65,23 +65,23 @@ TEST_CASE("two runs that come in turns are one in the end") {
   CHECK(sequences.has_applied(alice, 40));
 }
 
-TEST_CASE("what is missing is given up when too many have come behind it") {
+TEST_CASE("what is missing is given up when too much else is missing behind it") {
   SequenceTracker sequences(10);
   sequences.note(alice, 1);
-  // Without 2 and 5, and the highest first.
-  for (std::uint64_t n = 2 + SequenceTracker::max_ahead + 1; n > 2; --n) {
-    if (n != 5) sequences.note(alice, n);
-  }
+  // Every second number: 3, 5, 7 ...
+  std::uint64_t n = 1;
+  for (std::size_t runs = 1; runs < SequenceTracker::max_runs; ++runs) sequences.note(alice, n += 2);
   CHECK_FALSE(sequences.has_applied(alice, 2));
-  sequences.note(alice, 1000);
-  CHECK(sequences.has_applied(alice, 4));
-  CHECK_FALSE(sequences.has_applied(alice, 5));
-  sequences.note(alice, 2);
-  CHECK(sequences.has_applied(alice, 4));
-  CHECK_FALSE(sequences.has_applied(alice, 5));
-  sequences.note(alice, 5);
-  CHECK(sequences.has_applied(alice, 2 + SequenceTracker::max_ahead + 1));
-  CHECK_FALSE(sequences.has_applied(alice, 1000));
+  sequences.note(alice, n += 2);
+  CHECK(sequences.has_applied(alice, 3));
+  CHECK_FALSE(sequences.has_applied(alice, 4));
+  // Whether 2 has come is not known any more; of 4 it is.
+  CHECK(sequences.arrival(alice, 2, n) == Arrival::unknown);
+  CHECK(sequences.arrival(alice, 4, n) == Arrival::first);
+  CHECK(sequences.arrival(alice, 3, n) == Arrival::repeated);
+  sequences.note(alice, 4);
+  CHECK(sequences.has_applied(alice, 5));
+  CHECK_FALSE(sequences.has_applied(alice, 6));
 }
 
 TEST_CASE("the highest number there is does no harm") {
@@ -158,15 +158,12 @@ TEST_CASE("at least one client is remembered") {
   CHECK_FALSE(sequences.has_applied(alice, 1));
 }
 
-TEST_CASE("only numbers behind a gap cost memory, and only for as long as there is one") {
+TEST_CASE("numbers in their order cost no memory") {
   SequenceTracker sequences(10);
   sequences.note(alice, 1);
-  CHECK(registry::test::allocated_by([&] { sequences.note(alice, 2); }) == 0);
-  CHECK(registry::test::allocated_by([&] { sequences.note(alice, 4); }) > 0);
-  CHECK(registry::test::allocated_by([&] { sequences.note(alice, 3); }) == 0);
-  CHECK(registry::test::allocated_by([&] { sequences.note(alice, 5); }) == 0);
-  // The memory of the first gap is not kept for the next one.
-  CHECK(registry::test::allocated_by([&] { sequences.note(alice, 7); }) > 0);
+  CHECK(registry::test::allocated_by([&] {
+          for (std::uint64_t n = 2; n < 1000; ++n) sequences.note(alice, n);
+        }) == 0);
 }
 
 TEST_CASE("what is passed over is waited for no more") {
@@ -183,4 +180,96 @@ TEST_CASE("what is passed over is waited for no more") {
   sequences.pass_over(bob, 7);
   CHECK(sequences.has_applied(bob, 7));
   CHECK_FALSE(sequences.has_applied(bob, 8));
+}
+
+TEST_CASE("what has come before is told from what has not") {
+  SequenceTracker sequences(10);
+  sequences.note(alice, 1);
+  sequences.note(alice, 2);
+  sequences.note(alice, 4);
+  for (const std::uint64_t n : {1U, 2U, 4U}) {
+    CHECK(sequences.arrival(alice, n, 5) == Arrival::repeated);
+    CHECK(sequences.arrival(alice, n, std::nullopt) == Arrival::repeated);
+  }
+  for (const std::uint64_t n : {3U, 5U}) CHECK(sequences.arrival(alice, n, 5) == Arrival::first);
+  CHECK(sequences.arrival(bob, 1, std::nullopt) == Arrival::first);
+}
+
+TEST_CASE("what a client sent before it was known may have come to another hub") {
+  SequenceTracker sequences(10);
+  CHECK(sequences.arrival(alice, 5, 9) == Arrival::unknown);
+  SECTION("known by a resend, all that it had sent by then") {
+    sequences.note(alice, 5, 9);
+    CHECK(sequences.arrival(alice, 5, 9) == Arrival::repeated);
+    for (const std::uint64_t n : {1U, 4U, 6U, 9U}) CHECK(sequences.arrival(alice, n, 9) == Arrival::unknown);
+    CHECK(sequences.arrival(alice, 10, 10) == Arrival::first);
+    // It waits for those, which are on their way again.
+    CHECK(sequences.has_applied(alice, 5));
+    CHECK_FALSE(sequences.has_applied(alice, 6));
+  }
+  SECTION("known by a new one, all before that") {
+    sequences.note(alice, 10);
+    CHECK(sequences.arrival(alice, 9, 10) == Arrival::unknown);
+    // That comes for the first time, by the other connection.
+    CHECK(sequences.arrival(alice, 9, std::nullopt) == Arrival::first);
+    sequences.note(alice, 9);
+    CHECK(sequences.arrival(alice, 9, 10) == Arrival::repeated);
+  }
+  SECTION("known by what is passed over") {
+    sequences.pass_over(alice, 7);
+    CHECK(sequences.arrival(alice, 7, 8) == Arrival::unknown);
+    CHECK(sequences.arrival(alice, 8, 8) == Arrival::first);
+  }
+}
+
+TEST_CASE("how far a client's registrations have come is told from the first that it asks about") {
+  SequenceTracker sequences(10);
+  CHECK(sequences.applied_from(alice, 3) == 2);
+  sequences.note(alice, 5);
+  sequences.note(alice, 6);
+  sequences.note(alice, 8);
+  CHECK(sequences.applied_from(alice, 4) == 3);
+  CHECK(sequences.applied_from(alice, 5) == 6);
+  CHECK(sequences.applied_from(alice, 6) == 6);
+  CHECK(sequences.applied_from(alice, 7) == 6);
+  CHECK(sequences.applied_from(alice, 8) == 8);
+  // Passed over is not applied.
+  sequences.pass_over(alice, 7);
+  CHECK(sequences.applied_from(alice, 5) == 6);
+}
+
+TEST_CASE("what was refused is kept until the client has heard of it") {
+  using Outcomes = SequenceTracker::Outcomes;
+  const Outcomes refused{RegisterStatus::stored, RegisterStatus::lease_conflict};
+  const Outcomes full{RegisterStatus::limit_exceeded};
+  SequenceTracker sequences(10);
+  CHECK(sequences.first_refusal(alice) == 0);
+  sequences.keep_refusal(alice, 1, refused);  // of nobody
+  CHECK(sequences.refusal(alice, 1) == nullptr);
+  sequences.note(alice, 1);
+  sequences.note(alice, 2);
+  sequences.keep_refusal(alice, 2, full);
+  sequences.keep_refusal(alice, 1, refused);
+  REQUIRE(sequences.refusal(alice, 1) != nullptr);
+  CHECK(*sequences.refusal(alice, 1) == refused);
+  CHECK(*sequences.refusal(alice, 2) == full);
+  CHECK(sequences.refusal(alice, 3) == nullptr);
+  CHECK(sequences.refusal(bob, 1) == nullptr);
+  CHECK(sequences.first_refusal(alice) == 1);
+  sequences.settle(alice, 2);
+  CHECK(sequences.refusal(alice, 1) == nullptr);
+  CHECK(sequences.first_refusal(alice) == 2);
+  sequences.settle(bob, 9);
+  sequences.settle(alice, 3);
+  CHECK(sequences.first_refusal(alice) == 0);
+}
+
+TEST_CASE("only so many refusals are kept, and the oldest go first") {
+  SequenceTracker sequences(10);
+  sequences.note(alice, 1);
+  const std::vector<RegisterStatus> outcomes{RegisterStatus::storage_error};
+  for (std::uint64_t n = 1; n <= SequenceTracker::max_refusals; ++n) sequences.keep_refusal(alice, n, outcomes);
+  CHECK(sequences.first_refusal(alice) == 1);
+  sequences.keep_refusal(alice, SequenceTracker::max_refusals + 1, outcomes);
+  CHECK(sequences.first_refusal(alice) == 2);
 }

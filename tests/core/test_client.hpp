@@ -35,7 +35,7 @@ inline constexpr ClientId me{11, 12};
 
 inline Bytes statuses_answer(const Statuses& statuses) {
   Bytes out;
-  PlainCodec::encode_statuses(statuses, out);
+  PlainCodec::encode_statuses(MessageType::can_offload_response, std::span<const OffloadStatus>{statuses}, out);
   return out;
 }
 

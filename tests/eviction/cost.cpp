@@ -116,6 +116,7 @@ TEMPLATE_TEST_CASE("a policy grows without asking for much at once", "", TailEvi
       }
     });
     CHECK(policy.size() == count);
-    CHECK(asked.largest <= 4U << 20U);
+    // A chunk of records of forty bytes that is whole huge pages; only address space, until they are touched.
+    CHECK(asked.largest <= 10U << 20U);
   }
 }

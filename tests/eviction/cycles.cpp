@@ -101,6 +101,25 @@ TEST_CASE("the way up is followed for so long and no longer") {
   CHECK(ignored_under(Policy::max_ancestors) == 1);
 }
 
+TEST_CASE("many blocks with children, sent below a deep chain, do not cost a walk up all of it each") {
+  using Policy = TailEviction<FailingStorage>;
+  constexpr Id length = 4'000;
+  constexpr Id blocks = 1'000;
+  Policy policy{FailingStorage{}, 100'000};
+  for (Id key = 1; key <= length; ++key) insert(policy, entry(key, key - 1));
+  for (Id n = 0; n < blocks; ++n) insert(policy, entry(20'000 + n, 10'000 + n));
+  for (Id n = 0; n < blocks; ++n) insert(policy, entry(10'000 + n, length));
+  const std::size_t linked = blocks - policy.cycles_ignored();
+  CHECK(linked >= Policy::max_ancestors / length);
+  CHECK(linked * length <= Policy::max_ancestors + blocks * Policy::ancestors_per_entry);
+  // Whoever sends no such blocks earns that walks are made again.
+  for (Id n = 0; n < length; ++n) insert(policy, entry(30'000 + n, length));
+  insert(policy, entry(50'001, 50'000));
+  insert(policy, entry(50'000, length));
+  CHECK(blocks - policy.cycles_ignored() == linked);
+  CHECK(policy.evict(100'000).size() == length + 2 * blocks + length + 2);
+}
+
 TEST_CASE("a block without children is linked at any depth") {
   TailEviction policy{FailingStorage{}, 100'000};
   for (Id key = 1; key <= 70'000; ++key) insert(policy, entry(key, key - 1));

@@ -63,7 +63,7 @@ void decode_all(ByteView in) {
 
   std::vector<OffloadStatus> statuses;
   if (!C::decode_statuses(in, statuses)) {
-    C::encode_statuses(std::span<const OffloadStatus>{statuses}, out);
+    C::encode_statuses(MessageType::can_offload_response, std::span<const OffloadStatus>{statuses}, out);
     require_same_body(in, out);
   }
 

@@ -70,8 +70,9 @@ void ask_later(Hub& hub, const Bytes& message, const Envelope& envelope, std::ch
 }
 
 struct OtherCodec : BlockCodec {
-  static void encode_statuses(std::span<const OffloadStatus> list, Bytes& out) {
-    BlockCodec::encode_statuses(list, out);
+  template <StatusByte S>
+  static void encode_statuses(MessageType type, std::span<const S> list, Bytes& out) {
+    BlockCodec::encode_statuses(type, list, out);
     out.push_back(std::byte{77});
   }
 };

@@ -155,7 +155,7 @@ inline Bytes registration(const std::vector<BlockEntry>& entries) {
 
 inline Bytes statuses(std::vector<OffloadStatus> list) {
   Bytes out;
-  BlockCodec::encode_statuses(list, out);
+  BlockCodec::encode_statuses(MessageType::can_offload_response, std::span<const OffloadStatus>{list}, out);
   return out;
 }
 

@@ -54,6 +54,7 @@ struct Notebook {
     note("registration", now);
   }
   template <class Reply>
+  void end_claims(Instant, const Reply&) {}
   void tick(Instant now, const Reply&) {
     if (!deadline || now.lease < *deadline) return;
     deadline.reset();
@@ -83,6 +84,7 @@ struct Forgetful {
   template <class Reply>
   void registration(std::string_view, ByteView, ByteView, Instant, const Reply&) {}
   template <class Reply>
+  void end_claims(Instant, const Reply&) {}
   void tick(Instant, const Reply&) {}
   std::optional<SteadyTime> next_deadline() const { return std::nullopt; }
 };

@@ -127,8 +127,9 @@ class InvertedCodec {
     invert(out);
     return result;
   }
-  static void encode_statuses(std::span<const registry::OffloadStatus> statuses, Bytes& out) {
-    Plain::encode_statuses(statuses, out);
+  template <registry::StatusByte S>
+  static void encode_statuses(MessageType type, std::span<const S> statuses, Bytes& out) {
+    Plain::encode_statuses(type, statuses, out);
     invert(out);
   }
   static void encode_count(MessageType type, std::uint64_t count, Bytes& out) {
@@ -144,7 +145,8 @@ class InvertedCodec {
   static Result decode_entries(ByteView in, std::vector<registry::Entry<K, V, M>>& out) {
     return Plain::decode_entries(inverted(in), out);
   }
-  static Result decode_statuses(ByteView in, std::vector<registry::OffloadStatus>& out) {
+  template <registry::StatusByte S>
+  static Result decode_statuses(ByteView in, std::vector<S>& out) {
     return Plain::decode_statuses(inverted(in), out);
   }
   static Result decode_count(ByteView in, std::uint64_t& out) { return Plain::decode_count(inverted(in), out); }

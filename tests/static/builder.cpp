@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -67,5 +68,40 @@ static_assert(!IsHook<void (*)(Number&, const Number&, const NoMetadata&, Evicti
 static_assert(!IsHook<void (*)(const std::string&, const Number&, const NoMetadata&, EvictionReason)>);
 static_assert(!IsHook<void (*)(const Number&, const Number&, const NoMetadata&, EvictionReason, Departure<Number>&)>);
 static_assert(!IsHook<int>);
+
+// A function that makes storages or policies, told the namespace or not, is a hub with namespaces.
+using Factory = Numbers (*)(std::string_view);
+using ManyOf = decltype(hub<Number, Number>(Factory{}));
+static_assert(std::same_as<decltype(std::declval<ManyOf>().build()),
+                           RegistryHub<NoEviction<Numbers>, Codec64, HubNamespaces<NoEviction<Numbers>>>>);
+static_assert(std::same_as<ManyOf, decltype(hub<Number, Number>([] { return Numbers{}; }))>);
+static_assert(std::same_as<decltype(hub<Number, Number>([] { return TailEviction(Numbers{}, 5); }).build()),
+                           RegistryHub<TailEviction<Numbers>, Codec64, HubNamespaces<TailEviction<Numbers>>>>);
+
+/// What concerns namespaces is not there where there is one.
+template <class B>
+concept BoundsNamespaces = requires(B&& builder) { std::forward<B>(builder).max_namespaces(5); };
+template <class H>
+concept ListsNamespaces = requires(const H& hub) { hub.namespaces(); };
+template <class H>
+concept CountsByNamespace = requires(const H& hub) { hub.stats("default"); };
+
+static_assert(BoundsNamespaces<ManyOf> && !BoundsNamespaces<ManyOf&> && !BoundsNamespaces<HubOf>);
+static_assert(ListsNamespaces<decltype(std::declval<ManyOf>().build())>);
+static_assert(!ListsNamespaces<decltype(std::declval<HubOf>().build())>);
+static_assert(CountsByNamespace<decltype(std::declval<ManyOf>().build())>);
+static_assert(!CountsByNamespace<decltype(std::declval<HubOf>().build())>);
+
+template <class Hook>
+concept IsNamespaceHook = requires(ManyOf&& builder, Hook hook) { std::move(builder).on_evict(std::move(hook)); };
+
+using Reason = EvictionReason;
+static_assert(IsNamespaceHook<void (*)(Number, Number, NoMetadata, Reason)>);
+static_assert(IsNamespaceHook<void (*)(std::string_view, Number, Number, NoMetadata, Reason)>);
+static_assert(
+    IsNamespaceHook<void (*)(std::string_view, Number, Number, NoMetadata, Reason, const Departure<Number>&)>);
+static_assert(!IsNamespaceHook<void (*)(std::string_view, Number, Number)>);
+static_assert(!IsNamespaceHook<void (*)(Number, Number, NoMetadata, Reason, std::string_view)>, "in front, not behind");
+static_assert(!IsHook<void (*)(std::string_view, Number, Number, NoMetadata, Reason)>, "there is one namespace");
 
 }  // namespace

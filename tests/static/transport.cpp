@@ -8,6 +8,7 @@
 
 #include <registry/bytes.hpp>
 #include <registry/core/instant.hpp>
+#include <registry/core/peer_name.hpp>
 #include <registry/error.hpp>
 #include <registry/transport/in_process.hpp>
 #include <registry/transport/transport.hpp>
@@ -23,14 +24,26 @@ struct GoodHandler {
   void query(ByteView, Frames, ByteView) {}
   void registration(std::string_view, std::optional<ByteView>, ByteView) {}
   void malformed(std::string_view, std::string_view) {}
+  void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
+  void denied_registration(const PeerName&, std::string_view) {}
 };
 static_assert(HubHandler<GoodHandler>);
 
 struct NoMalformed {
   void query(ByteView, Frames, ByteView) {}
   void registration(std::string_view, std::optional<ByteView>, ByteView) {}
+  void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
+  void denied_registration(const PeerName&, std::string_view) {}
 };
 static_assert(!HubHandler<NoMalformed>);
+
+// Whom a transport knows by a key may have asked for a namespace that the key may not use.
+struct CannotDeny {
+  void query(ByteView, Frames, ByteView) {}
+  void registration(std::string_view, std::optional<ByteView>, ByteView) {}
+  void malformed(std::string_view, std::string_view) {}
+};
+static_assert(!HubHandler<CannotDeny>);
 
 // A registration may have no second frame.
 struct InsistsOnSecondFrame : GoodHandler {
@@ -133,6 +146,7 @@ struct GoodTransport {
   std::optional<Error> exchange(E&, SteadyTime) {
     return std::nullopt;
   }
+  void post(ByteView, ByteView) noexcept {}
   bool push(ByteView, ByteView, SteadyTime) { return true; }
   void start(TickHandler) {}
   void wake_at(SteadyTime) {}
@@ -202,6 +216,12 @@ struct PushWithoutDeadline : GoodTransport {
   bool push(ByteView, ByteView) { return true; }
 };
 static_assert(!BlockingTransport<PushWithoutDeadline>);
+
+// A claim that ends while an exception passes through posts what it gives back.
+struct PostMayThrow : GoodTransport {
+  void post(ByteView, ByteView) {}
+};
+static_assert(!BlockingTransport<PostMayThrow>);
 
 struct ExchangeSaysWhether : GoodTransport {
   template <Exchange E>

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <random>
+#include <stdexcept>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -200,6 +201,26 @@ TEST_CASE("a key is absent, leased, stored, and absent again") {
   CHECK(table.size() == 0);
 }
 
+TEST_CASE("the lease that was on a key when it was stored is known until it is erased, and taken for no other's") {
+  BlockTable<Key, std::uint64_t, std::uint64_t> table = table_of(1);
+  Table::Leases::List order;
+  const Number lease = table.add_lease(order, 7, table.hash(7), 70);
+  store<std::uint64_t>(table, 7, 700);
+  CHECK(table.superseded(7) == lease);
+  CHECK(table.superseded(8) == Table::none);
+  table.erase_lease(order, lease, table.hash(7));
+  CHECK(table.superseded(7) == Table::none);
+  // Where the record is free, its key is 0.
+  CHECK(table.superseded(0) == Table::none);
+  CHECK(table.add_lease(order, 8, table.hash(8), 80) == lease);
+  CHECK(table.superseded(8) == Table::none);
+  store<std::uint64_t>(table, 9, 900);
+  CHECK(table.superseded(9) == Table::none);
+  store<std::uint64_t>(table, 8, 800);
+  store<std::uint64_t>(table, 10, 1000);
+  CHECK(table.superseded(8) == Table::none);
+}
+
 TEST_CASE("a name is not stored, and what is stored under it has its number") {
   Table table = table_of(1);
   table.keep_names();
@@ -318,6 +339,44 @@ TEST_CASE("a table for which there is no more memory is as it was") {
   }));
   CHECK(table.size() == 0);
   CHECK(table.leases().size() == 0);
+}
+
+namespace {
+
+/// A value that cannot be assigned at times.
+struct Fragile {
+  inline static bool breaks = false;
+
+  Fragile() = default;
+  Fragile(const Fragile&) = default;
+  Fragile& operator=(const Fragile&) {
+    if (breaks) throw std::runtime_error("broken");
+    return *this;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("no number is lost when a value cannot be assigned") {
+  BlockTable<Key, Fragile, std::uint64_t> table{KeyHash<Key>{8}};
+  const auto fails = [&](Key key) {
+    Fragile::breaks = true;
+    CHECK_THROWS_AS(store(table, key, Fragile{}), std::runtime_error);
+    Fragile::breaks = false;
+    CHECK(table.size() == 0);
+    CHECK(table.find(key, table.hash(key)).kind == decltype(table)::Kind::absent);
+  };
+  fails(1);
+  CHECK(store(table, 2, Fragile{}) == 0);
+  CHECK(table.numbers() == 1);
+  erase(table, 2);
+  // Also one that had been used before, and that of a name.
+  fails(3);
+  const Number name = table.add_name(4, table.hash(4));
+  fails(4);
+  CHECK(store(table, 4, Fragile{}) == name);
+  CHECK(table.size() == 1);
+  CHECK(table.numbers() == 1);
 }
 
 TEST_CASE("a table moves as a whole") {

@@ -158,7 +158,7 @@ TEST_CASE("growing asks for little at once, and for no more than the keys need")
   const Allocations asked = allocations_of([&] {
     for (Number number = 0; number < count; ++number) indexed.insert(number);
   });
-  CHECK(asked.largest <= 2U << 20U);
+  CHECK(asked.largest <= 4U << 20U);
   // Beside what stays, 64 bytes for each group of twelve, every split asks for a list of what is in one shard.
   CHECK(asked.total < count * 48);
 }

@@ -23,6 +23,7 @@
 #include <variant>
 #include <vector>
 
+#include <registry/core/peer_name.hpp>
 #include <registry/error.hpp>
 #include <registry/transport/zmq.hpp>
 #include <registry/transport/zmq_hub.hpp>
@@ -68,6 +69,8 @@ class EchoHub {
   }
   void registration(std::string_view, std::optional<ByteView>, ByteView) {}
   void malformed(std::string_view, std::string_view) {}
+  void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
+  void denied_registration(const PeerName&, std::string_view) {}
 
  private:
   ZmqHubTransport transport_;

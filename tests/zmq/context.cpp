@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The threads that libzmq starts for us.
 #include <chrono>
+#include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -9,8 +11,12 @@
 #include <thread>
 
 #include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <zmq.hpp>
 
+#include <registry/builder.hpp>
+#include <registry/storage.hpp>
 #include <registry/transport/zmq.hpp>
 #include <registry/transport/zmq_hub.hpp>
 
@@ -55,6 +61,20 @@ ZmqHubConfig anywhere() {
   return config;
 }
 
+bool a_call_is_answered() {
+  auto catalogue = hub<std::uint64_t, std::uint64_t>(HashMapStorage<std::uint64_t, std::uint64_t>{}).build();
+  auto transport = ZmqHubTransport::bind(anywhere());
+  std::thread serving([&] { catalogue.serve(transport); });
+  ZmqTransportConfig config;
+  config.query_addr = transport.endpoints().query_addr;
+  config.register_addr = transport.endpoints().register_addr;
+  auto blocks = client<std::uint64_t, std::uint64_t>(ZmqTransport::connect(config)).build();
+  const bool answered = blocks.can_offload({1}).can_offload.size() == 1;
+  catalogue.stop();
+  serving.join();
+  return answered;
+}
+
 }  // namespace
 
 TEST_CASE("the I/O thread of a transport's own context does not take the processor from who gives it messages") {
@@ -75,4 +95,24 @@ TEST_CASE("a context that was given is used as it is") {
   const IoThreads after = io_threads_once_there_are(before.all + 1);
   CHECK(after.all == before.all + 1);
   CHECK(after.yielding == before.yielding);
+}
+
+TEST_CASE("a process that is scheduled in another way than usual can open contexts and use them") {
+  // Real time is refused to most, and only they may not leave SCHED_IDLE again: one of the two is always a trial.
+  const int policy = GENERATE(SCHED_FIFO, SCHED_IDLE);
+  constexpr int refused = 2;
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const sched_param priority{policy == SCHED_FIFO ? 1 : 0};
+    if (sched_setscheduler(0, policy, &priority) != 0) _exit(refused);
+    alarm(60);
+    std::signal(SIGABRT, SIG_DFL);  // not Catch's, which would report for the parent
+    _exit(a_call_is_answered() ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CAPTURE(policy, status);
+  REQUIRE(WIFEXITED(status));
+  CHECK((WEXITSTATUS(status) == 0 || (WEXITSTATUS(status) == refused && policy == SCHED_FIFO)));
 }

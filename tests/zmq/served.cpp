@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -79,7 +80,7 @@ std::string registration(std::vector<Entry<Block, Block, NoMetadata>> entries) {
 
 std::string statuses(std::vector<OffloadStatus> expected) {
   Bytes out;
-  Codec64::encode_statuses(expected, out);
+  Codec64::encode_statuses(MessageType::can_offload_response, std::span<const OffloadStatus>{expected}, out);
   return text(out);
 }
 
@@ -289,4 +290,74 @@ TEST_CASE("many clients on many threads are granted each key once") {
   std::size_t granted = 0;
   for (auto& claim : claims) granted += claim.get();
   CHECK(granted == keys);
+}
+
+TEST_CASE("of many who wait for one key, on threads that share a client, each stores it in turn until it is stored") {
+  const Served hub;
+  auto worker = client<Block, Block>(ZmqTransport::connect(to_hub(hub.endpoints()))).build();
+  constexpr int threads = 16;
+  std::atomic<int> holders = 0;
+  std::atomic<int> most = 0;
+  std::atomic<int> given_up = 0;
+  std::vector<std::future<bool>> outcomes;
+  for (int t = 0; t < threads; ++t) {
+    outcomes.push_back(std::async(std::launch::async, [&] {
+      auto claim = worker.claim({1}, limit);
+      if (claim.granted().empty()) return claim.already_stored().size() == 1;
+      most = std::max(most.load(), ++holders);
+      // The first three fail, and their claims end with that.
+      const bool fails = given_up.fetch_add(1) < 3;
+      std::this_thread::yield();
+      --holders;
+      return fails || claim.register_blocks({{1, 10}}).all_stored();
+    }));
+  }
+  for (auto& outcome : outcomes) CHECK(outcome.get());
+  CHECK(most == 1);
+  CHECK(given_up == 4);
+  CHECK(hub.stats().granted == 4);
+  CHECK(hub.stats().waiting_claims == 0);
+  CHECK(hub.stats().leases.active == 0);
+}
+
+TEST_CASE("a claim that ends gives back over the network without waiting for it") {
+  const Served hub;
+  auto one = client<Block, Block>(ZmqTransport::connect(to_hub(hub.endpoints()))).build();
+  auto two = client<Block, Block>(ZmqTransport::connect(to_hub(hub.endpoints()))).build();
+  // More of them than a connection holds answers: nobody reads the answers to what is given back.
+  for (Block key = 0; key < 2'000; ++key) one.claim({key});
+  REQUIRE(becomes_true([&] { return hub.stats().leases.active == 0; }));
+  CHECK(hub.stats().undeliverable == 0);
+  CHECK(two.claim({1}).granted() == std::vector<Block>{1});
+}
+
+TEST_CASE("who stops waiting tells the hub, and the next one is granted the key") {
+  const Served hub;
+  auto holder = client<Block, Block>(ZmqTransport::connect(to_hub(hub.endpoints()))).build();
+  auto impatient = client<Block, Block>(ZmqTransport::connect(to_hub(hub.endpoints()))).build();
+  auto held = holder.claim({1});
+  CHECK(impatient.claim({1}, 1ms).leased() == std::vector<Block>{1});
+  REQUIRE(becomes_true([&] { return hub.stats().waiting_claims == 0; }));
+  auto waiting = std::async(std::launch::async, [&] { return impatient.claim({1}, limit).granted().size(); });
+  REQUIRE(becomes_true([&] { return hub.stats().waiting_claims == 1; }));
+  held.release();
+  CHECK(waiting.get() == 1);
+}
+
+TEST_CASE("acknowledged registrations of many threads are seen by everybody as soon as they are confirmed") {
+  const Served hub;
+  auto writer = client<Block, Block>(ZmqTransport::connect(to_hub(hub.endpoints()))).build();
+  auto reader = client<Block, Block>(ZmqTransport::connect(to_hub(hub.endpoints()))).build();
+  std::vector<std::future<bool>> outcomes;
+  for (Block t = 0; t < 8; ++t) {
+    outcomes.push_back(std::async(std::launch::async, [&, t] {
+      for (Block key = 100 * t; key < 100 * t + 50; ++key) {
+        if (!writer.register_acknowledged({{key, key + 1}}).all_stored()) return false;
+        if (reader.match({key}).size() != 1) return false;
+      }
+      return true;
+    }));
+  }
+  for (auto& outcome : outcomes) CHECK(outcome.get());
+  CHECK(reader.remove_if({{1, 2}, {2, 2}}) == 1);
 }

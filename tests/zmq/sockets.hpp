@@ -20,6 +20,7 @@
 
 #include <registry/bytes.hpp>
 #include <registry/core/instant.hpp>
+#include <registry/core/peer_name.hpp>
 #include <registry/transport/zmq.hpp>
 #include <registry/transport/zmq_hub.hpp>
 
@@ -161,7 +162,8 @@ struct Recorder {
   std::vector<Query> queries;
   std::vector<Registration> registrations;
   std::vector<Malformed> malformed_messages;
-  std::string order;  // q, r and m, as they came
+  Parts denied;
+  std::string order;  // q, r, m and d, as they came
 
   std::size_t total() const { return order.size(); }
 
@@ -181,6 +183,16 @@ struct Recorder {
   void malformed(std::string_view sender, std::string_view why) {
     malformed_messages.push_back({std::string{sender}, std::string{why}});
     order += 'm';
+  }
+
+  void denied_query(registry::ByteView, registry::Frames, const registry::PeerName&, std::string_view name_space) {
+    denied.push_back("query " + std::string{name_space});
+    order += 'd';
+  }
+
+  void denied_registration(const registry::PeerName&, std::string_view name_space) {
+    denied.push_back("registration " + std::string{name_space});
+    order += 'd';
   }
 };
 

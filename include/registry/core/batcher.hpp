@@ -47,6 +47,7 @@ class Batcher {
     const std::size_t sealed_before = sealed_.size();
     const std::size_t count_before = open_keys_.size();
     const SteadyTime since_before = open_since_;
+    const std::uint64_t batch_before = last_batch_;
     for (const EntryType& entry : entries) {
       if (open_keys_.empty()) {
         C::begin_entries(MessageType::register_entries, open_);
@@ -55,6 +56,7 @@ class Batcher {
       if (auto error = append(entry)) {
         roll_back(sealed_before, count_before);
         open_since_ = since_before;
+        last_batch_ = batch_before;
         return error;
       }
       if (open_keys_.size() >= size_ || open_.size() >= max_bytes) seal();
@@ -66,7 +68,7 @@ class Batcher {
   void seal() {
     if (open_keys_.empty()) return;
     Batch<K> batch;
-    Envelope{++sequence_, client_, std::nullopt, name_space_}.encode(batch.envelope);
+    Envelope{last_batch_ = ++sequence_, client_, std::nullopt, name_space_}.encode(batch.envelope);
     batch.message = std::exchange(open_, Bytes{});
     batch.keys = std::exchange(open_keys_, {});
     sealed_.push_back(std::move(batch));
@@ -93,8 +95,14 @@ class Batcher {
 
   void put_back(Batch<K> batch) { sealed_.push_front(std::move(batch)); }
 
-  /// The number of the last batch sealed; 0 before the first.
+  /// The number of the last registration; 0 before the first.
   std::uint64_t last_sequence() const noexcept { return sequence_; }
+
+  /// The number of the last batch sealed; 0 before the first.
+  std::uint64_t last_batch() const noexcept { return last_batch_; }
+
+  /// A number for a registration that is not a batch.
+  std::uint64_t next_sequence() noexcept { return ++sequence_; }
 
   /// Everything not taken, in the order it came; the batcher is empty afterwards.
   std::vector<EntryType> take_entries() {
@@ -154,6 +162,7 @@ class Batcher {
   SteadyTime open_since_{};
   std::deque<Batch<K>> sealed_;
   std::uint64_t sequence_ = 0;
+  std::uint64_t last_batch_ = 0;
 };
 
 }  // namespace registry

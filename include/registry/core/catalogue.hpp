@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
+#include <new>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -73,23 +75,24 @@ class Catalogue {
   bool insert(EntryType entry, WallTime now) {
     drop_if_over(entry.key, now);
     const K key = entry.key;
-    [[maybe_unused]] std::optional<std::chrono::sys_seconds> end;
-    if constexpr (ExpiringMetadata<M>) {
-      end = entry.metadata.expires_at(std::chrono::floor<std::chrono::seconds>(now));
-      make_room(key, now);
-    }
+    typename ExpiryIndex<K>::Prepared end;
     evicted_.clear();
+    if constexpr (ExpiringMetadata<M>) {
+      const auto arrival = std::chrono::floor<std::chrono::seconds>(now);
+      make_room(key, now);
+      // What may fail of giving it its end comes first: an entry is stored with its end or not at all.
+      end = ends_.prepare(key, entry.metadata.expires_at(arrival));
+    }
     InsertResult<V, M> result;
     try {
       result = policy_.insert(std::move(entry), evicted_);
     } catch (...) {
+      if constexpr (ExpiringMetadata<M>) ends_.discard(end);
       depart_evicted();
       throw;
     }
+    if constexpr (ExpiringMetadata<M>) result.stored ? ends_.settle(key, end) : ends_.discard(end);
     depart_evicted();
-    if constexpr (ExpiringMetadata<M>) {
-      if (result.stored) ends_.set(key, end);
-    }
     // An equal value is a retry: handing it on would get a live object deleted.
     if (result.replaced && !(result.replaced->value == policy_.find(key)->value)) {
       depart(key, result.replaced->value, result.replaced->metadata, EvictionReason::superseded);
@@ -101,6 +104,13 @@ class Catalogue {
   bool remove(const K& key, WallTime now) {
     drop_if_over(key, now);
     return erase(key, EvictionReason::removed);
+  }
+
+  /// Forgets the key if this value is stored under it; whether it was.
+  bool remove_if(const K& key, const V& value, WallTime now) {
+    drop_if_over(key, now);
+    const StoredType* stored = find(key);
+    return stored != nullptr && stored->value == value && erase(key, EvictionReason::removed);
   }
 
   /// Tells the policy that the key was used; whether it is stored.
@@ -179,11 +189,20 @@ class Catalogue {
     try {
       on_evict_(key, value, metadata, reason, Departure<K>{holds_, key});
     } catch (const std::exception& error) {
-      hook_failures_.add();
-      if (log_) log_(LogLevel::error, "on_evict threw for key " + key_hex(key) + ": " + error.what());
+      report_hook_failure(key, std::string_view{error.what()});
     } catch (...) {
-      hook_failures_.add();
-      if (log_) log_(LogLevel::error, "on_evict threw for key " + key_hex(key));
+      report_hook_failure(key, std::nullopt);
+    }
+  }
+
+  void report_hook_failure(const K& key, std::optional<std::string_view> why) {
+    hook_failures_.add();
+    if (!log_) return;
+    try {
+      log_(
+          LogLevel::error, "on_evict threw for key " + key_hex(key) + (why ? ": " + std::string{*why} : std::string{}));
+    } catch (const std::bad_alloc&) {
+      // Nobody is told then, but what was done is done: an insert must not fail once the entry is stored.
     }
   }
 

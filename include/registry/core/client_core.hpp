@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +25,7 @@
 #include <registry/envelope.hpp>
 #include <registry/error.hpp>
 #include <registry/message.hpp>
+#include <registry/trailer.hpp>
 
 namespace registry {
 
@@ -42,6 +44,8 @@ struct Call {
   Bytes envelope;
   Bytes message;
   std::vector<K> keys;  // as the caller named them
+  /// The claim in whose name it asks, if it does in one's.
+  std::optional<std::uint64_t> claim = std::nullopt;
 };
 
 template <class K>
@@ -60,6 +64,51 @@ struct MatchCall : Call<K> {
 /// remove, touch, release: answered with how many keys it applied to.
 template <class K>
 struct CountCall : Call<K> {
+  using Result = std::uint64_t;
+};
+
+/// What a claim has been granted. The hub's lease ends no sooner than `waited + ttl` after the claim was sent.
+template <class K>
+struct ClaimAnswer {
+  OffloadResult<K> result;
+  std::uint64_t incarnation = 0;  ///< of the hub, 0 where it was not asked
+  std::uint64_t token = 0;        ///< 0 where nothing was granted
+  std::chrono::nanoseconds ttl{};
+  std::chrono::nanoseconds waited{};
+};
+
+/// can_offload in the name of a claim, which may wait for keys that others hold.
+template <class K>
+struct ClaimCall : OffloadCall<K> {
+  using Result = ClaimAnswer<K>;
+  std::chrono::nanoseconds wait{};
+};
+
+/// What has become of the leases of a claim, in the order asked.
+struct RenewAnswer {
+  std::vector<RenewStatus> statuses;
+  std::uint64_t incarnation = 0;
+  std::chrono::nanoseconds ttl{};
+};
+
+/// Asks to keep leases, or, of a hub that has taken the place of the one of that incarnation, to have them back.
+template <class K>
+struct RenewCall : Call<K> {
+  using Result = RenewAnswer;
+  std::uint64_t incarnation = 0;
+};
+
+/// A registration that wants an answer; it may be sent again under its number until it has one.
+template <class K>
+struct RegisterCall : Call<K> {
+  using Result = std::vector<RegisterStatus>;
+  std::uint64_t sequence = 0;
+  std::optional<std::uint64_t> resent;
+};
+
+/// Removes entries where they still have the value that they are known by.
+template <class K>
+struct RemoveIfCall : Call<K> {
   using Result = std::uint64_t;
 };
 
@@ -88,6 +137,10 @@ class ClientCore {
   using Offload = OffloadCall<K>;
   using Match = MatchCall<K, V, M>;
   using Count = CountCall<K>;
+  using Claim = ClaimCall<K>;
+  using Renew = RenewCall<K>;
+  using Register = RegisterCall<K>;
+  using RemoveIf = RemoveIfCall<K>;
   using Hello = HelloCall<K>;
   using Joint = JointQuery<K, V, M, C>;
 
@@ -118,11 +171,40 @@ class ClientCore {
   static Count release(std::vector<K> keys) { return {{MessageType::release, 0, {}, {}, std::move(keys)}}; }
   static Hello hello() { return {{MessageType::hello, 0, {}, {}, {}}}; }
 
+  /// In the name of claim `number`; a key named twice is asked for once.
+  static Claim claim(std::uint64_t number, std::vector<K> keys, std::chrono::nanoseconds wait) {
+    detail::FlatSet<K> named;
+    std::erase_if(keys, [&](const K& key) { return !named.insert(key).second; });
+    return {{{MessageType::claim, 0, {}, {}, std::move(keys), number}, {}}, wait};
+  }
+  static Renew renew(std::uint64_t number, std::vector<K> keys, std::uint64_t incarnation) {
+    return {{MessageType::renew, 0, {}, {}, std::move(keys), number}, incarnation};
+  }
+  static Count release(std::uint64_t number, std::vector<K> keys) {
+    return {{MessageType::release, 0, {}, {}, std::move(keys), number}};
+  }
+
+  /// Takes a number for the registration; throws RegistryError{EncodeError}, and takes none, if an entry has no wire
+  /// form.
+  Register registration(std::span<const EntryType> entries, std::optional<std::uint64_t> number) {
+    Register call{{MessageType::register_entries, 0, {}, {}, {}, number}, 0, std::nullopt};
+    encode_entries(entries, call);
+    call.sequence = batcher_.next_sequence();
+    return call;
+  }
+
+  /// Only the keys and values count. Throws RegistryError{EncodeError} as `registration` does.
+  static RemoveIf remove_if(std::span<const EntryType> entries) {
+    RemoveIf call{{MessageType::remove_if, 0, {}, {}, {}}};
+    encode_entries(entries, call);
+    return call;
+  }
+
   /// Whether registrations of this call's keys may still be on their way, so that the batcher must be emptied into the
   /// transport before `begin`: the call must not overtake them.
-  bool follows_registrations(const Count& call, SteadyTime now) {
-    return call.type == MessageType::remove &&
-           std::ranges::any_of(call.keys, [&](const K& key) { return is_registered(key, now); });
+  template <class AnyCall>
+  bool follows_registrations(const AnyCall& call, SteadyTime now) {
+    return keeps_order(call) && std::ranges::any_of(call.keys, [&](const K& key) { return is_registered(key, now); });
   }
 
   /// Whether the call, which has begun, asks the hub for its keys as they stand, and so may become part of a `Joint`.
@@ -139,16 +221,26 @@ class ClientCore {
     std::optional<std::uint64_t> after;
     if constexpr (std::same_as<AnyCall, Hello>) {
       C::encode_text(call.type, options_.name_space, call.message);
-    } else if constexpr (std::same_as<AnyCall, Offload>) {
+    } else if constexpr (std::derived_from<AnyCall, Offload>) {
       if (!encode_unknown(call, now)) return false;
+      if constexpr (std::same_as<AnyCall, Claim>) append_trailer<1>({count_of(call.wait)}, call.message);
     } else {
       if (call.keys.empty()) return false;
-      if constexpr (std::same_as<AnyCall, Count>) after = prepare(call, now);
-      C::encode_keys(call.type, call.keys, call.message);
+      if (keeps_order(call)) after = prepare(call, now);
+      if constexpr (!is_encoded<AnyCall>) C::encode_keys(call.type, call.keys, call.message);
+      if constexpr (std::same_as<AnyCall, Renew>) append_trailer<1>({call.incarnation}, call.message);
     }
-    encode_envelope(id, after, call.envelope);
+    Envelope envelope{id, id_, after, options_.name_space, call.claim};
+    if constexpr (std::same_as<AnyCall, Register>) {
+      envelope.sequence = call.sequence;
+      envelope.resent = call.resent;
+    }
+    envelope.encode(call.envelope);
     return true;
   }
+
+  /// To be called before a registration that may have arrived is begun anew.
+  void resend(Register& call) { call.resent = batcher_.last_sequence(); }
 
   /// Makes the frames of calls that travel together.
   void begin(const Joint& joint, RequestId id, Bytes& envelope, Bytes& message) const {
@@ -159,7 +251,9 @@ class ClientCore {
   /// The result of a call for which `begin` said false.
   template <class AnyCall>
   typename AnyCall::Result finish_locally(AnyCall& call) {
-    if constexpr (std::same_as<AnyCall, Offload>) {
+    if constexpr (std::same_as<AnyCall, Claim>) {
+      return {sorted(call, with_known(call, {}))};
+    } else if constexpr (std::same_as<AnyCall, Offload>) {
       return sorted(call, with_known(call, {}));
     } else {
       return {};
@@ -190,7 +284,7 @@ class ClientCore {
   Outcome<typename AnyCall::Result> finish(AnyCall& call, ByteView message, SteadyTime now) {
     MessageType type{};
     if (auto error = C::decode_type(message, type)) {
-      if (is_extension(call.type)) return Error{Unsupported{operation(call.type)}};
+      if (is_extension<AnyCall>(call.type)) return Error{Unsupported{operation(call.type)}};
       return std::move(*error);
     }
     if (type == MessageType::error_response) return refusal(call, message);
@@ -203,10 +297,10 @@ class ClientCore {
   /// there is nothing to take back, or the hub is known not to understand.
   template <class AnyCall>
   std::optional<std::pair<Bytes, Bytes>> withdrawal(const AnyCall& call) const {
-    if constexpr (std::same_as<AnyCall, Offload>) {
+    if constexpr (std::derived_from<AnyCall, Offload>) {
       if (echoes_envelopes_ == false) return std::nullopt;
       std::pair<Bytes, Bytes> frames;
-      encode_envelope(call.id, std::nullopt, frames.first);
+      Envelope{call.id, id_, std::nullopt, options_.name_space, call.claim}.encode(frames.first);
       C::encode_keys(MessageType::withdraw, asked(call), frames.second);
       return frames;
     } else {
@@ -242,7 +336,33 @@ class ClientCore {
   /// Keys handed over that the hub may not have applied yet; beyond that the oldest are asked for again.
   static constexpr std::size_t max_registered = 1'000'000;
 
-  static bool is_extension(MessageType type) noexcept { return static_cast<std::uint8_t>(type) >= 32; }
+  /// Calls whose message is made with them, of their entries.
+  template <class AnyCall>
+  static constexpr bool is_encoded = std::same_as<AnyCall, Register> || std::same_as<AnyCall, RemoveIf>;
+
+  /// An acknowledged registration is one, though its message is not: the Rust hub takes none as a query.
+  template <class AnyCall>
+  static bool is_extension(MessageType type) noexcept {
+    return static_cast<std::uint8_t>(type) >= 32 || std::same_as<AnyCall, Register>;
+  }
+
+  static std::uint64_t count_of(std::chrono::nanoseconds time) noexcept {
+    return static_cast<std::uint64_t>(std::max<std::chrono::nanoseconds::rep>(time.count(), 0));
+  }
+
+  static std::chrono::nanoseconds time_of(std::uint64_t count) noexcept {
+    // Above a year it is no hub that says so, and added to a time it might overflow.
+    constexpr auto most = static_cast<std::uint64_t>(std::chrono::nanoseconds{std::chrono::years{1}}.count());
+    return std::chrono::nanoseconds{static_cast<std::int64_t>(std::min(count, most))};
+  }
+
+  static void encode_entries(std::span<const EntryType> entries, Call<K>& call) {
+    C::begin_entries(call.type, call.message);
+    for (const auto& [key, value, metadata] : entries) {
+      if (auto error = C::append_entry(key, value, metadata, call.message)) throw RegistryError(std::move(*error));
+      call.keys.push_back(key);
+    }
+  }
 
   static MessageType answer_type(MessageType query) noexcept {
     switch (query) {
@@ -252,7 +372,11 @@ class ClientCore {
       case MessageType::touch: return MessageType::touch_response;
       case MessageType::release: return MessageType::release_response;
       case MessageType::hello: return MessageType::hello_response;
-      case MessageType::register_entries:
+      case MessageType::claim: return MessageType::claim_response;
+      case MessageType::renew: return MessageType::renew_response;
+      case MessageType::register_entries: return MessageType::register_response;
+      case MessageType::remove_if: return MessageType::remove_response;
+      case MessageType::sync: return MessageType::sync_response;
       case MessageType::can_offload_response:
       case MessageType::match_response:
       case MessageType::remove_response:
@@ -260,6 +384,10 @@ class ClientCore {
       case MessageType::error_response:
       case MessageType::hello_response:
       case MessageType::release_response:
+      case MessageType::claim_response:
+      case MessageType::renew_response:
+      case MessageType::register_response:
+      case MessageType::sync_response:
       case MessageType::withdraw: break;
     }
     return MessageType::error_response;
@@ -270,7 +398,15 @@ class ClientCore {
   }
 
   std::string operation(MessageType type) const {
-    return type == MessageType::hello ? "namespace \"" + options_.name_space + "\"" : "release";
+    switch (type) {
+      case MessageType::hello: return "namespace \"" + options_.name_space + "\"";
+      case MessageType::claim: return "claim";
+      case MessageType::renew: return "renew";
+      case MessageType::register_entries: return "acknowledged registration";
+      case MessageType::remove_if: return "remove_if";
+      case MessageType::sync: return "sync";
+      default: return "release";
+    }
   }
 
   /// Whether this client has registered the key and the hub may not know yet.
@@ -312,12 +448,18 @@ class ClientCore {
     return unknown;
   }
 
-  /// A remove takes its keys out of what the client knows, and travels behind their registrations.
-  std::optional<std::uint64_t> prepare(const Count& call, SteadyTime now) {
-    if (call.type != MessageType::remove) return std::nullopt;
+  /// What changes a key must not overtake what changed it before.
+  template <class AnyCall>
+  static bool keeps_order(const AnyCall& call) noexcept {
+    if constexpr (is_encoded<AnyCall>) return true;
+    return call.type == MessageType::remove;
+  }
+
+  /// Takes the keys out of what the client knows; the call travels behind their registrations.
+  std::optional<std::uint64_t> prepare(const Call<K>& call, SteadyTime now) {
     std::optional<std::uint64_t> after;
     for (const K& key : call.keys) {
-      if (is_registered(key, now)) after = batcher_.last_sequence();
+      if (is_registered(key, now)) after = batcher_.last_batch();
       registered_.forget(key);
       cache_.forget(key);
     }
@@ -328,9 +470,44 @@ class ClientCore {
   Outcome<typename AnyCall::Result> refusal(const AnyCall& call, ByteView message) {
     std::string text;
     if (auto error = C::decode_text(message, text)) return std::move(*error);
-    if (is_extension(call.type)) return Error{Unsupported{operation(call.type) + " (the hub says: " + text + ")"}};
+    // A hub that returns envelopes knows the extensions, but perhaps not the namespace.
+    if (call.type == MessageType::hello || (is_extension<AnyCall>(call.type) && echoes_envelopes_ != true)) {
+      return Error{Unsupported{operation(call.type) + " (the hub says: " + text + ")"}};
+    }
     return Error{HubError{std::move(text)}};
   }
+
+  Outcome<ClaimAnswer<K>> read_answer(Claim& call, ByteView message, SteadyTime now) {
+    const auto parts = split_trailer<4>(message);
+    if (!parts) return Error{MessageTooShort{32, message.size()}};
+    Outcome<OffloadResult<K>> outcome = read_answer(static_cast<Offload&>(call), parts->first, now);
+    if (auto* error = std::get_if<Error>(&outcome)) return std::move(*error);
+    const auto& [incarnation, token, ttl, waited] = parts->second;
+    return ClaimAnswer<K>{
+        std::get<OffloadResult<K>>(std::move(outcome)), incarnation, token, time_of(ttl), time_of(waited)};
+  }
+
+  Outcome<RenewAnswer> read_answer(Renew& call, ByteView message, SteadyTime) {
+    const auto parts = split_trailer<2>(message);
+    if (!parts) return Error{MessageTooShort{16, message.size()}};
+    RenewAnswer answer{{}, parts->second[0], time_of(parts->second[1])};
+    if (auto error = C::decode_statuses(parts->first, answer.statuses)) return std::move(*error);
+    if (answer.statuses.size() != call.keys.size()) {
+      return Error{DecodeError{"statuses, one per key", call.keys.size(), answer.statuses.size()}};
+    }
+    return answer;
+  }
+
+  Outcome<std::vector<RegisterStatus>> read_answer(Register& call, ByteView message, SteadyTime) {
+    std::vector<RegisterStatus> outcomes;
+    if (auto error = C::decode_statuses(message, outcomes)) return std::move(*error);
+    if (outcomes.size() != call.keys.size()) {
+      return Error{DecodeError{"outcomes, one per entry", call.keys.size(), outcomes.size()}};
+    }
+    return outcomes;
+  }
+
+  Outcome<std::uint64_t> read_answer(RemoveIf&, ByteView message, SteadyTime) { return read_count(message); }
 
   Outcome<OffloadResult<K>> read_answer(Offload& call, ByteView message, SteadyTime now) {
     std::vector<OffloadStatus> statuses;
@@ -363,7 +540,9 @@ class ClientCore {
     return found;
   }
 
-  Outcome<std::uint64_t> read_answer(Count&, ByteView message, SteadyTime) {
+  Outcome<std::uint64_t> read_answer(Count&, ByteView message, SteadyTime) { return read_count(message); }
+
+  static Outcome<std::uint64_t> read_count(ByteView message) {
     std::uint64_t count = 0;
     if (auto error = C::decode_count(message, count)) return std::move(*error);
     return count;

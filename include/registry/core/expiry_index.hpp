@@ -15,37 +15,54 @@ namespace registry {
 
 /// When the entries with a ttl end. Ends are whole seconds, so keys stand in one list per second: setting, erasing and
 /// popping cost O(log of the number of distinct seconds), and nothing scans or is moved to grow. As long as nothing is
-/// over, that is known without a look-up. If `set` throws for want of memory, the key has no end. One thread.
+/// over, that is known without a look-up. If `set` throws for want of memory, nothing has changed. One thread.
 template <Key K>
 class ExpiryIndex {
  public:
   using Time = std::chrono::sys_seconds;
 
   /// Sets or, with nothing, clears the end of a key.
-  void set(const K& key, std::optional<Time> end) {
-    erase(key);
-    if (!end) return;
+  void set(const K& key, std::optional<Time> end) { settle(key, prepare(key, end)); }
+
+  /// An end that a key may be given, with all the memory that this takes; until then it must be asked nothing.
+  class Prepared {
+    friend ExpiryIndex;
+    std::uint32_t index = detail::KeyIndex::none;
+  };
+
+  Prepared prepare(const K& key, std::optional<Time> end) {
+    Prepared prepared;
+    if (!end) return prepared;
     const auto second = by_second_.try_emplace(*end).first;
-    Index index = Ends::none;
     try {
-      index = ends_.push_back(second->second, {key, *end});
-      by_key_.insert(hash_(key), index, Records{*this});
+      prepared.index = ends_.push_back(second->second, {key, *end});
+      by_key_.insert(hash_(key), prepared.index, Records{*this});
     } catch (...) {
-      if (index != Ends::none) ends_.erase(second->second, index);
+      if (prepared.index != Ends::none) ends_.erase(second->second, prepared.index);
       if (second->second.empty()) by_second_.erase(second);
       throw;
     }
+    return prepared;
+  }
+
+  /// Gives the key the end that was prepared for it, instead of the one that it has.
+  void settle(const K& key, Prepared prepared) noexcept {
+    if (empty()) return;
+    const auto hash = hash_(key);
+    const Index old =
+        by_key_.find(hash, [&](Index candidate) { return candidate != prepared.index && ends_[candidate].key == key; });
+    if (old != Ends::none) erase(old, hash);
+  }
+
+  /// Lets go of what was prepared and is not wanted.
+  void discard(Prepared prepared) noexcept {
+    if (prepared.index != Ends::none) erase(prepared.index, hash_(ends_[prepared.index].key));
   }
 
   void erase(const K& key) {
     if (empty()) return;
     const auto hash = hash_(key);
-    const Index index = find(key, hash);
-    if (index == Ends::none) return;
-    const auto second = by_second_.find(ends_[index].at);
-    by_key_.erase(hash, index);
-    ends_.erase(second->second, index);
-    if (second->second.empty()) by_second_.erase(second);
+    if (const Index index = find(key, hash); index != Ends::none) erase(index, hash);
   }
 
   /// Whether the key has an end that has come: from that second on it is as good as absent.
@@ -80,6 +97,13 @@ class ExpiryIndex {
     std::uint64_t hash_at(Index index) const noexcept { return all.hash_(all.ends_[index].key); }
     [[gnu::always_inline]] void prefetch(Index index) const noexcept { detail::prefetch_line(&all.ends_[index]); }
   };
+
+  void erase(Index index, std::uint64_t hash) noexcept {
+    const auto second = by_second_.find(ends_[index].at);
+    by_key_.erase(hash, index);
+    ends_.erase(second->second, index);
+    if (second->second.empty()) by_second_.erase(second);
+  }
 
   Index find(const K& key, std::uint64_t hash) const {
     return by_key_.find(hash, [&](Index candidate) { return ends_[candidate].key == key; });

@@ -8,6 +8,7 @@
 #include <deque>
 #include <exception>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -17,10 +18,12 @@
 #include <registry/bytes.hpp>
 #include <registry/codec.hpp>
 #include <registry/core/catalogue.hpp>
+#include <registry/core/claim_queue.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/lease_manager.hpp>
 #include <registry/core/options.hpp>
 #include <registry/core/peer_name.hpp>
+#include <registry/core/reports.hpp>
 #include <registry/core/sequence_tracker.hpp>
 #include <registry/detail/counter.hpp>
 #include <registry/detail/lease.hpp>
@@ -30,6 +33,7 @@
 #include <registry/eviction.hpp>
 #include <registry/holder.hpp>
 #include <registry/stats.hpp>
+#include <registry/trailer.hpp>
 
 namespace registry {
 
@@ -47,33 +51,44 @@ class HubCore {
   using M = typename P::metadata_type;
   using EntryType = Entry<K, V, M>;
 
-  HubCore(P policy, HubOptions options, EvictionHook<K, V, M> on_evict = {})
+  /// The catalogue of the namespace `name`: what is meant for another one is refused.
+  HubCore(P policy, HubOptions options, EvictionHook<K, V, M> on_evict = {},
+          std::string name = std::string{default_namespace})
       : options_(std::move(options)),
+        name_(std::move(name)),
+        reports_(options_.log),
         catalogue_(std::move(policy), std::move(on_evict), options_.log),
         leases_(table(), options_.lease_ttl, options_.max_leases),
         sequences_(options_.max_clients) {}
   HubCore(const HubCore&) = delete;
   HubCore& operator=(const HubCore&) = delete;
 
+  /// When the hub has started: its recovery time runs from then. Without this call, from the first one.
+  void begin(Instant now) {
+    if (std::exchange(has_begun_, true)) return;
+    recovered_at_ = now.lease + options_.recovery_time;
+  }
+
   /// A query from `sender` (its routing id): the last frame is `message`, those before it `envelope`.
   template <class Reply>
   void query(ByteView sender, Frames envelope, ByteView message, Instant now, Reply&& reply) {
     queries_.add();
-    statuses_.clear();
+    begin(now);
     const std::optional<Envelope> ours = envelope.size() == 1 ? Envelope::decode(envelope.front()) : std::nullopt;
-    const Asker asker{ours ? Holder::client(ours->client) : Holder::connection(sender),
-                      ours ? ours->number : ++anonymous_requests_, ours ? ours->name_space : default_namespace};
+    const Asker asker =
+        ours ? asker_of(*ours)
+             : Asker{Holder::connection(sender), ++anonymous_requests_, default_namespace, std::nullopt};
     if (ours && ours->after && must_wait(*ours, message)) {
-      if (waiting_.size() < options_.max_waiting) {
-        wait(sender, envelope, message, *ours, now);
-        return;
-      }
-      refuse(LimitExceeded{"max_waiting", options_.max_waiting, waiting_.size() + 1});
+      if (wait(sender, envelope, message, *ours, now)) return;
       deliver(sender, envelope, asker, now, reply);
       return;
     }
+    claim_wait_.reset();
     answer(asker, message, now);
+    if (claim_wait_ && wait_for_claim(sender, envelope, asker, now)) return;
     deliver(sender, envelope, asker, now, reply);
+    if (ours && ours->sequence) release_waiting(now, reply);
+    serve_claims(now, reply);
   }
 
   /// A registration: `envelope` is its second frame where it has one, `sender` what the transport knows of who sent it.
@@ -81,6 +96,7 @@ class HubCore {
   void registration(const PeerName& sender, std::optional<ByteView> envelope, ByteView message, Instant now,
                     Reply&& reply) {
     registrations_.add();
+    begin(now);
     std::optional<Envelope> ours;
     if (envelope) {
       ours = Envelope::decode(*envelope);
@@ -91,9 +107,8 @@ class HubCore {
       }
     }
     apply(sender, ours, message, now);
-    if (!ours) return;
-    sequences_.note(ours->client, ours->number);
-    release_waiting(now, reply);
+    if (ours) release_waiting(now, reply);
+    serve_claims(now, reply);
   }
 
   /// A message that the transport could not take apart: counted, reported, dropped.
@@ -106,6 +121,7 @@ class HubCore {
   /// and entries that are over.
   template <class Reply>
   void tick(Instant now, Reply&& reply) {
+    begin(now);
     while (!waiting_.empty() && now.lease >= waiting_.front().deadline) {
       // Carried out now it would be undone by a registration that comes still, and the caller would not know. He knows
       // now, and may ask again.
@@ -115,30 +131,36 @@ class HubCore {
           now, reply,
           "the registration that this must follow has not arrived within " + std::to_string(waited.count()) + " ms");
     }
-    if (now.lease < next_cleanup_.value_or(now.lease)) return;
-    bool more = leases_.expire(now.lease, slice) == slice;
-    try {
-      more = catalogue_.expire(now.wall, slice) == slice || more;
-    } catch (const std::exception& failure) {
-      // What is over stays so, and is tried again at the next cleanup.
-      report(now, std::string{"entries that are over could not be collected: "} + failure.what());
-    }
-    next_cleanup_ = more ? now.lease : now.lease + options_.lease_cleanup_interval;
+    collect(now);
+    end_claim_waits(now, reply);
+    serve_claims(now, reply);
   }
 
   /// Refuses all queries that wait, for a hub that stops: those who asked cannot be reached over another transport.
   template <class Reply>
   void end_waiting(Instant now, Reply&& reply) {
     while (!waiting_.empty()) refuse_first_waiting(now, reply, "the hub is stopping");
+    end_claims(now, reply);
+  }
+
+  /// Answers all claims that wait as if their time were over.
+  template <class Reply>
+  void end_claims(Instant now, Reply&& reply) {
+    while (const auto claim = claims_.first_due()) end_claim(claims_.take(*claim), now, reply);
+    serve_claims(now, reply);
   }
 
   /// When `tick` has something to do, by the lease clock; nothing while there is nothing to wait for.
   std::optional<SteadyTime> next_deadline() const {
     std::optional<SteadyTime> next;
-    if (!waiting_.empty()) next = waiting_.front().deadline;
-    if (leases_.next_deadline() || catalogue_.has_expiring()) {
-      const SteadyTime cleanup = next_cleanup_.value_or(SteadyTime::min());
-      next = next ? std::min(*next, cleanup) : cleanup;
+    const auto consider = [&](std::optional<SteadyTime> other) {
+      if (other) next = next ? std::min(*next, *other) : *other;
+    };
+    if (!waiting_.empty()) consider(waiting_.front().deadline);
+    consider(claims_.next_deadline());
+    if (!claims_.empty()) consider(leases_.next_deadline());
+    if (leases_.next_deadline() || catalogue_.has_expiring() || !claims_.empty()) {
+      consider(next_cleanup_.value_or(SteadyTime::min()));
     }
     return next;
   }
@@ -155,19 +177,21 @@ class HubCore {
     stats.leased = leased_.load();
     stats.malformed = malformed_.load();
     stats.undeliverable = undeliverable_.load();
+    stats.repeated = repeated_.load();
+    stats.waiting_claims = waiting_claims_.load();
     catalogue_.add_to(stats);
     stats.leases = leases_.stats();
     return stats;
   }
 
-  /// The policy and the entries in it, for a hub that fills or reads its catalogue itself; on the hub's thread.
+  /// The policy and the entries in it, for a hub that fills or reads its catalogue itself; on the hub's thread. What is
+  /// inserted here is stored at once; a lease on it counts as active until it runs out, but stands in nobody's way.
   P& policy() noexcept { return catalogue_.policy(); }
 
   const HubOptions& options() const noexcept { return options_; }
 
  private:
   static constexpr std::size_t slice = 256;
-  static constexpr std::uint64_t reports_per_second = 10;
 
   /// Leases are kept in the table of the entries, if it can be had, or else in one of their own.
   struct NoTable {};
@@ -196,7 +220,13 @@ class HubCore {
     Holder holder;
     std::uint64_t request;
     std::string_view name_space;
+    std::optional<Envelope> envelope;
   };
+
+  static Asker asker_of(const Envelope& ours) {
+    return {ours.claim ? Holder::claim(ours.client, *ours.claim) : Holder::client(ours.client), ours.number,
+            ours.name_space, ours};
+  }
 
   /// A query that waits for registrations of its client, with all that is needed to answer it later.
   struct Waiting {
@@ -208,16 +238,58 @@ class HubCore {
     SteadyTime deadline;
   };
 
+  void collect(Instant now) {
+    const bool is_due = now.lease >= next_cleanup_.value_or(now.lease);
+    // Whoever waits for a key is told at once when its lease is over, everybody else finds out when he asks.
+    const auto first_over = leases_.next_deadline();
+    if (!is_due && (claims_.empty() || !first_over || now.lease < *first_over)) return;
+    bool more = leases_.expire(now.lease, slice) == slice;
+    if (!is_due) return;
+    try {
+      more = catalogue_.expire(now.wall, slice) == slice || more;
+    } catch (const std::exception& failure) {
+      // What is over stays so, and is tried again at the next cleanup.
+      report(now, std::string{"entries that are over could not be collected: "} + failure.what());
+    }
+    next_cleanup_ = more ? now.lease : now.lease + options_.lease_cleanup_interval;
+  }
+
   bool must_wait(const Envelope& ours, ByteView message) const {
     MessageType type{};
-    return !C::decode_type(message, type) && type == MessageType::remove &&
+    return !C::decode_type(message, type) &&
+           (type == MessageType::remove || type == MessageType::remove_if || type == MessageType::register_entries) &&
            !sequences_.has_applied(ours.client, *ours.after);
   }
 
-  void wait(ByteView sender, Frames envelope, ByteView message, const Envelope& ours, Instant now) {
-    const auto copy = [](ByteView bytes) { return Bytes(bytes.begin(), bytes.end()); };
+  static Bytes copy(ByteView bytes) { return Bytes(bytes.begin(), bytes.end()); }
+
+  /// False, with the refusal in `answer_`, if there is no room.
+  bool wait(ByteView sender, Frames envelope, ByteView message, const Envelope& ours, Instant now) {
+    statuses_.clear();
+    const std::size_t bytes = sender.size() + envelope.front().size() + message.size();
+    if (waiting_.size() >= options_.max_waiting) {
+      refuse(LimitExceeded{"max_waiting", options_.max_waiting, waiting_.size() + 1});
+      return false;
+    }
+    if (!may_keep(bytes)) return false;
     waiting_.push_back({copy(sender), copy(envelope.front()), copy(message), ours.client, *ours.after,
                         now.lease + options_.registration_wait});
+    waiting_bytes_ += bytes;
+    return true;
+  }
+
+  bool may_keep(std::size_t bytes) {
+    const std::size_t all = waiting_bytes_ + claims_.bytes() + bytes;
+    if (all <= options_.max_waiting_bytes) return true;
+    refuse(LimitExceeded{"max_waiting_bytes", options_.max_waiting_bytes, all});
+    return false;
+  }
+
+  Waiting take_waiting(std::size_t i) {
+    Waiting taken = std::move(waiting_[i]);
+    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+    waiting_bytes_ -= taken.sender.size() + taken.envelope.size() + taken.message.size();
+    return taken;
   }
 
   template <class Reply>
@@ -227,16 +299,14 @@ class HubCore {
         ++i;
         continue;
       }
-      const Waiting due = std::move(waiting_[i]);
-      waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+      const Waiting due = take_waiting(i);
       end_wait(due, now, reply, [&](const Asker& asker) { answer(asker, due.message, now); });
     }
   }
 
   template <class Reply>
   void refuse_first_waiting(Instant now, Reply& reply, std::string_view why) {
-    const Waiting due = std::move(waiting_.front());
-    waiting_.pop_front();
+    const Waiting due = take_waiting(0);
     end_wait(due, now, reply, [&](const Asker&) {
       statuses_.clear();
       C::encode_text(MessageType::error_response, why, answer_);
@@ -247,8 +317,7 @@ class HubCore {
   template <class Reply, class MakeAnswer>
   void end_wait(const Waiting& due, Instant now, Reply& reply, MakeAnswer make_answer) {
     const ByteView frame = due.envelope;
-    const Envelope ours = *Envelope::decode(frame);
-    const Asker asker{Holder::client(ours.client), ours.number, ours.name_space};
+    const Asker asker = asker_of(*Envelope::decode(frame));
     make_answer(asker);
     deliver(due.sender, Frames{&frame, 1}, asker, now, reply);
   }
@@ -258,9 +327,9 @@ class HubCore {
     statuses_.clear();
     MessageType type{};
     std::optional<Error> error = C::decode_type(message, type);
-    if (!error && asker.name_space != default_namespace) {
-      return refuse(Unsupported{"namespace \"" + std::string{asker.name_space} + "\"; this hub serves \"" +
-                                std::string{default_namespace} + "\""});
+    if (!error && asker.name_space != name_) {
+      return refuse(
+          Unsupported{"namespace \"" + std::string{asker.name_space} + "\"; this hub serves \"" + name_ + "\""});
     }
     if (!error) {
       try {
@@ -296,20 +365,25 @@ class HubCore {
       case MessageType::release:
       case MessageType::withdraw: break;
       case MessageType::hello: return hello(asker, message);
-      case MessageType::register_entries:
+      case MessageType::claim: return claim(asker, message, now);
+      case MessageType::renew: return renew(asker, message, now);
+      case MessageType::register_entries: return register_acknowledged(asker, message, now);
+      case MessageType::remove_if: return remove_if(message, now);
+      case MessageType::sync: return sync(asker, message);
       case MessageType::can_offload_response:
       case MessageType::match_response:
       case MessageType::remove_response:
       case MessageType::touch_response:
       case MessageType::error_response:
       case MessageType::hello_response:
-      case MessageType::release_response: return InvalidMessageType{static_cast<unsigned>(type)};
+      case MessageType::release_response:
+      case MessageType::claim_response:
+      case MessageType::renew_response:
+      case MessageType::register_response:
+      case MessageType::sync_response: return InvalidMessageType{static_cast<unsigned>(type)};
     }
     if (auto error = decode(message, [&] { return C::decode_keys(message, keys_); })) return error;
-    if (keys_.size() > options_.max_keys_per_query) {
-      refuse(LimitExceeded{"max_keys_per_query", options_.max_keys_per_query, keys_.size()});
-      return std::nullopt;
-    }
+    if (!may_ask_for(keys_.size())) return std::nullopt;
     if (type == MessageType::can_offload) {
       can_offload(asker, now);
     } else if (type == MessageType::match) {
@@ -322,11 +396,19 @@ class HubCore {
       count(MessageType::release_response,
             [&](const K& key, Hash hash) { return leases_.release(key, hash, asker.holder, now.lease); });
     } else {
+      if (const auto waiting = claims_.find(asker.holder, asker.request)) claims_.take(*waiting);
       count(MessageType::release_response, [&](const K& key, Hash hash) {
         return leases_.withdraw(key, hash, asker.holder, asker.request, now.lease);
       });
     }
     return std::nullopt;
+  }
+
+  /// False, with the refusal in `answer_`, if that is too many.
+  bool may_ask_for(std::size_t keys) {
+    if (keys <= options_.max_keys_per_query) return true;
+    refuse(LimitExceeded{"max_keys_per_query", options_.max_keys_per_query, keys});
+    return false;
   }
 
   /// Calls `action(i, hash, hint)` for the keys of a query in turn.
@@ -352,36 +434,58 @@ class HubCore {
     return table().find(key, hash, hint);
   }
 
-  void can_offload(const Asker& asker, Instant now) {
+  struct Decision {
+    std::uint64_t granted = 0;
+    std::uint64_t stored = 0;
+    bool is_full = false;
+  };
+
+  /// Grants what can be granted of `keys_`; the answers are in `statuses_`. If there is no room for a lease, all is
+  /// taken back, and the refusal is in `answer_`.
+  Decision decide(const Asker& asker, Instant now) {
     drop_what_is_over(now);
     // Until its turn has come a key is Leased: so nothing is taken back that was not granted.
     statuses_.assign(keys_.size(), OffloadStatus::leased);
-    bool is_full = false;
-    std::uint64_t granted = 0;
-    std::uint64_t stored = 0;
+    Decision decision;
+    const bool recovering = is_recovering(now);
     for_each_key([&](std::size_t i, Hash hash, Number hint) {
       const K& key = keys_[i];
       const Found found = look_up(key, hash, hint);
       if (found.kind == Table::Kind::stored) {
         statuses_[i] = OffloadStatus::already_stored;
-        ++stored;
-      } else if (!is_full && !catalogue_.is_held(key)) {
+        ++decision.stored;
+      } else if (!decision.is_full && !catalogue_.is_held(key) && !comes_later(asker, key, found, recovering, now)) {
         const LeaseAnswer answer = leases_.acquire(found, key, hash, asker.holder, asker.request, now.lease);
-        is_full = answer == LeaseAnswer::full;
+        decision.is_full = answer == LeaseAnswer::full;
         if (answer == LeaseAnswer::granted) {
           statuses_[i] = OffloadStatus::granted;
-          ++granted;
+          ++decision.granted;
         }
       }
     });
-    if (is_full) {
+    if (decision.is_full) {
       take_back(asker, now);
-      return refuse(LimitExceeded{"max_leases", leases_.max_leases(), leases_.max_leases() + 1});
+      refuse(LimitExceeded{"max_leases", leases_.max_leases(), leases_.max_leases() + 1});
+    } else {
+      granted_.add(decision.granted);
+      already_stored_.add(decision.stored);
+      leased_.add(keys_.size() - decision.granted - decision.stored);
     }
-    granted_.add(granted);
-    already_stored_.add(stored);
-    leased_.add(keys_.size() - granted - stored);
-    C::encode_statuses(statuses_, answer_);
+    return decision;
+  }
+
+  /// Whether others have a better right to a key that may be free: those who wait for it, or, after a restart, whoever
+  /// may have been granted it by the hub before this one. Not so if the asker has it already.
+  bool comes_later(const Asker& asker, const K& key, const Found& found, bool recovering, Instant now) const {
+    if (!recovering && (claims_.empty() || !claims_.is_awaited(key))) return false;
+    if (found.kind != Table::Kind::leased) return true;
+    const Holder* holder = leases_.holder(found.number, now.lease);
+    return holder == nullptr || !(*holder == asker.holder);
+  }
+
+  void can_offload(const Asker& asker, Instant now) {
+    if (decide(asker, now).is_full) return;
+    C::encode_statuses(MessageType::can_offload_response, std::span<const OffloadStatus>{statuses_}, answer_);
   }
 
   void match(Instant now) {
@@ -399,6 +503,13 @@ class HubCore {
     if (failure) refuse(*failure);
   }
 
+  Found find(const K& key, Hash hash) {
+    if constexpr (!detail::SharesTable<P>) {
+      if (catalogue_.find(key) != nullptr) return {Table::Kind::stored, Table::none};
+    }
+    return table().find(key, hash);
+  }
+
   const Stored<V, M>* stored_under(const K& key, [[maybe_unused]] Hash hash, [[maybe_unused]] Number hint) {
     if constexpr (detail::SharesTable<P>) {
       const Found found = table().find(key, hash, hint);
@@ -414,6 +525,211 @@ class HubCore {
     for_each_key([&](std::size_t i, Hash hash, Number) { n += action(keys_[i], hash) ? 1U : 0U; });
     C::encode_count(type, n, answer_);
   }
+
+  std::optional<Error> claim(const Asker& asker, ByteView message, Instant now) {
+    const auto parts = split_trailer<1>(message);
+    if (!parts) return MessageTooShort{8, message.size()};
+    if (auto error = decode(parts->first, [&] { return C::decode_keys(parts->first, keys_); })) return error;
+    if (!may_ask_for(keys_.size())) return std::nullopt;
+    if (!asker.envelope) {
+      refuse(Unsupported{"a claim without an envelope"});
+      return std::nullopt;
+    }
+    const Decision decision = decide(asker, now);
+    if (decision.is_full) return std::nullopt;
+    // A call does not wait while it has been granted something: its lease would tick away unseen, and two calls could
+    // wait for each other.
+    const bool waits = parts->second[0] > 0 && decision.granted == 0 && decision.stored < keys_.size();
+    if (waits) {
+      const auto most = static_cast<std::uint64_t>(options_.max_claim_wait.count());
+      claim_wait_ = std::chrono::nanoseconds{static_cast<std::int64_t>(std::min(parts->second[0], most))};
+    } else {
+      encode_claim_answer(statuses_, decision.granted > 0, {}, now);
+    }
+    return std::nullopt;
+  }
+
+  void encode_claim_answer(std::span<const OffloadStatus> statuses, bool has_grant, std::chrono::nanoseconds waited,
+                           Instant now) {
+    // Also across restarts it only grows, as long as the wall clock does.
+    if (has_grant) {
+      const auto wall = std::chrono::duration_cast<std::chrono::nanoseconds>(now.wall.time_since_epoch()).count();
+      token_ = std::max(token_ + 1, static_cast<std::uint64_t>(wall));
+    }
+    C::encode_statuses(MessageType::claim_response, statuses, answer_);
+    append_trailer<4>({options_.incarnation, has_grant ? token_ : 0, static_cast<std::uint64_t>(leases_.ttl().count()),
+                       static_cast<std::uint64_t>(waited.count())},
+                      answer_);
+  }
+
+  /// Lets the claim that has just been decided wait. False, with the refusal in `answer_`, if there is no room.
+  bool wait_for_claim(ByteView sender, Frames envelope, const Asker& asker, Instant now) {
+    if (claims_.size() >= options_.max_waiting_claims) {
+      refuse(LimitExceeded{"max_waiting_claims", options_.max_waiting_claims, claims_.size() + 1});
+      return false;
+    }
+    WaitingClaim<K> claim{copy(sender), copy(envelope.front()),  asker.holder, asker.request, keys_, statuses_,
+                          now.lease,    now.lease + *claim_wait_};
+    if (!may_keep(claim.bytes())) return false;
+    try {
+      claims_.add(std::move(claim));
+    } catch (const std::exception& failure) {
+      refuse(StorageError{failure.what()});
+      return false;
+    }
+    leases_.watch(&freed_);
+    waiting_claims_.store(claims_.size());
+    if (is_recovering(now) || std::ranges::any_of(keys_, [&](const K& key) { return catalogue_.is_held(key); })) {
+      block_claims(now);
+    }
+    return true;
+  }
+
+  /// Tells those who wait what has become of the keys that have been freed or stored.
+  template <class Reply>
+  void serve_claims(Instant now, Reply& reply) {
+    if (are_claims_blocked_ && !is_recovering(now) && now.lease >= retry_claims_at_) {
+      are_claims_blocked_ = false;
+      const std::vector<K> awaited = claims_.keys();
+      freed_.insert(freed_.end(), awaited.begin(), awaited.end());
+    }
+    while (!freed_.empty() && !claims_.empty()) {
+      const K key = freed_.back();
+      freed_.pop_back();
+      serve_claims_for(key, now, reply);
+    }
+    if (claims_.empty()) {
+      freed_.clear();
+      leases_.watch(nullptr);
+      are_claims_blocked_ = false;
+    }
+    waiting_claims_.store(claims_.size());
+  }
+
+  template <class Reply>
+  void serve_claims_for(const K& key, Instant now, Reply& reply) {
+    const Hash hash = table().hash(key);
+    while (const auto first = claims_.first(key)) {
+      catalogue_.drop_if_over(key, now.wall);
+      const Found found = find(key, hash);
+      if (found.kind == Table::Kind::stored) {
+        const auto done = claims_.decide_first(key, OffloadStatus::already_stored);
+        if (done) end_claim(claims_.take(*done), now, reply);
+        continue;
+      }
+      if (is_recovering(now) || catalogue_.is_held(key)) return block_claims(now);
+      const Holder holder = claims_[*first].holder;
+      const std::uint64_t request = claims_[*first].request;
+      const LeaseAnswer answer = leases_.acquire(found, key, hash, holder, request, now.lease);
+      if (answer == LeaseAnswer::full) return block_claims(now);
+      if (answer == LeaseAnswer::leased) return;
+      claims_.decide_first(key, OffloadStatus::granted);
+      // To the next one at once, if it does not reach this one.
+      if (!end_claim(claims_.take(*first), now, reply)) leases_.withdraw(key, hash, holder, request, now.lease);
+    }
+  }
+
+  /// Nothing will say when the key is free: what waits is looked at again at the next cleanup.
+  void block_claims(Instant now) {
+    are_claims_blocked_ = true;
+    retry_claims_at_ = now.lease + options_.lease_cleanup_interval;
+  }
+
+  /// Answers a claim that has waited; whether that reached it.
+  template <class Reply>
+  bool end_claim(const WaitingClaim<K>& claim, Instant now, Reply& reply) {
+    const bool has_grant = std::ranges::find(claim.statuses, OffloadStatus::granted) != claim.statuses.end();
+    if (has_grant) granted_.add();
+    encode_claim_answer(claim.statuses, has_grant, now.lease - claim.since, now);
+    const ByteView frame = claim.envelope;
+    if (reply(ByteView{claim.sender}, Frames{&frame, 1}, ByteView{answer_})) return true;
+    undeliverable_.add();
+    return false;
+  }
+
+  template <class Reply>
+  void end_claim_waits(Instant now, Reply& reply) {
+    while (claims_.next_deadline() && *claims_.next_deadline() <= now.lease) {
+      end_claim(claims_.take(*claims_.first_due()), now, reply);
+    }
+  }
+
+  std::optional<Error> renew(const Asker& asker, ByteView message, Instant now) {
+    const auto parts = split_trailer<1>(message);
+    if (!parts) return MessageTooShort{8, message.size()};
+    if (auto error = decode(parts->first, [&] { return C::decode_keys(parts->first, keys_); })) return error;
+    if (!may_ask_for(keys_.size())) return std::nullopt;
+    const bool may_claim_back = parts->second[0] != options_.incarnation && accepts_claim_backs(now);
+    drop_what_is_over(now);
+    renewals_.assign(keys_.size(), RenewStatus::lost);
+    for_each_key([&](std::size_t i, Hash hash, Number hint) {
+      const K& key = keys_[i];
+      const Found found = look_up(key, hash, hint);
+      if (found.kind == Table::Kind::stored) {
+        renewals_[i] = RenewStatus::stored;
+      } else if (found.kind == Table::Kind::leased) {
+        if (leases_.renew(found.number, asker.holder, now.lease)) renewals_[i] = RenewStatus::held;
+      } else if (may_claim_back && !catalogue_.is_held(key) &&
+                 leases_.acquire(found, key, hash, asker.holder, asker.request, now.lease) == LeaseAnswer::granted) {
+        renewals_[i] = RenewStatus::held;
+      }
+    });
+    C::encode_statuses(MessageType::renew_response, std::span<const RenewStatus>{renewals_}, answer_);
+    append_trailer<2>({options_.incarnation, static_cast<std::uint64_t>(leases_.ttl().count())}, answer_);
+    return std::nullopt;
+  }
+
+  bool is_recovering(Instant now) const { return now.lease < recovered_at_; }
+
+  /// Whether a lease of the hub before this one may go on here: certainly not if somebody else has been granted the key
+  /// meanwhile. Of what has gone again nothing is known, so then none may.
+  bool accepts_claim_backs(Instant now) const {
+    if (is_recovering(now)) return true;
+    if (now.lease >= recovered_at_ + leases_.ttl()) return false;
+    const LeaseStats ended = leases_.stats();
+    HubStats gone;
+    catalogue_.add_to(gone);
+    return ended.released + ended.expired == 0 && gone.removed + gone.evicted + gone.expired == 0;
+  }
+
+  std::optional<Error> register_acknowledged(const Asker& asker, ByteView message, Instant now) {
+    const std::optional<Envelope>& ours = asker.envelope;
+    if (auto error = decode(message, [&] { return C::decode_entries(message, entries_); })) return error;
+    if (!may_ask_for(entries_.size())) return std::nullopt;
+    if (ours && ours->sequence) {
+      store_once(ours, *ours->sequence, now);
+    } else {
+      store_all(ours, false, now);
+    }
+    C::encode_statuses(MessageType::register_response, std::span<const RegisterStatus>{outcomes_}, answer_);
+    return std::nullopt;
+  }
+
+  std::optional<Error> remove_if(ByteView message, Instant now) {
+    if (auto error = decode(message, [&] { return C::decode_entries(message, entries_); })) return error;
+    if (!may_ask_for(entries_.size())) return std::nullopt;
+    std::uint64_t removed = 0;
+    for (const EntryType& entry : entries_) removed += catalogue_.remove_if(entry.key, entry.value, now.wall) ? 1U : 0U;
+    C::encode_count(MessageType::remove_response, removed, answer_);
+    return std::nullopt;
+  }
+
+  /// Says which registrations of the client, from the first that it is not sure of, have come.
+  std::optional<Error> sync(const Asker& asker, ByteView message) {
+    std::uint64_t first = 0;
+    if (auto error = C::decode_count(message, first)) return error;
+    if (!asker.envelope) {
+      refuse(Unsupported{"sync without an envelope"});
+      return std::nullopt;
+    }
+    const ClientId& client = asker.envelope->client;
+    sequences_.settle(client, first);
+    C::encode_count(MessageType::sync_response, sequences_.applied_from(client, first), answer_);
+    append_trailer<3>({options_.incarnation, flags(), sequences_.first_refusal(client)}, answer_);
+    return std::nullopt;
+  }
+
+  std::uint64_t flags() const noexcept { return options_.insist_on_holder ? hub_insists_on_holder : 0; }
 
   /// A client that needs a namespace asks for it by name and hears it back: a hub that ignores envelopes cannot.
   std::optional<Error> hello(const Asker& asker, ByteView message) {
@@ -451,31 +767,77 @@ class HubCore {
     if (!error) error = decode(message, [&] { return C::decode_entries(message, entries_); });
     if (error) {
       malformed_.add();
+      note_dropped(ours);
       return report(now, "a registration from " + std::string{sender} + " was dropped: " + to_string(*error));
     }
     const std::string_view name_space = ours ? ours->name_space : default_namespace;
-    if (name_space != default_namespace) {
+    if (name_space != name_) {
       entries_refused_.add(entries_.size());
-      return report(now, "a registration from " + std::string{sender} + " was dropped: " +
-                             std::to_string(entries_.size()) + " entries for namespace \"" + std::string{name_space} +
-                             "\"; this hub serves \"" + std::string{default_namespace} + "\"");
+      note_dropped(ours);
+      return report(
+          now, "a registration from " + std::string{sender} + " was dropped: " + std::to_string(entries_.size()) +
+                   " entries for namespace \"" + std::string{name_space} + "\"; this hub serves \"" + name_ + "\"");
     }
-    std::size_t refused = 0;
-    std::optional<Error> why;
+    if (ours) {
+      store_once(ours, ours->number, now);
+    } else {
+      store_all(ours, false, now);
+    }
+    if (last_refusal_) {
+      report(now, std::to_string(refused_) + " of " + std::to_string(entries_.size()) + " entries from " +
+                      std::string{sender} + " were refused: " + to_string(*last_refusal_));
+    }
+  }
+
+  /// It has come, and nobody waits for it; if its client asks what has become of it, it hears that it was refused.
+  void note_dropped(const std::optional<Envelope>& ours) {
+    if (!ours) return;
+    sequences_.note(ours->client, ours->number, ours->resent);
+    sequences_.keep_refusal(ours->client, ours->number, {});
+  }
+
+  /// Stores `entries_`, unless a registration of this number has been stored before; `outcomes_` is as it was then.
+  void store_once(const std::optional<Envelope>& ours, std::uint64_t sequence, Instant now) {
+    const ClientId& client = ours->client;
+    const Arrival arrival = sequences_.arrival(client, sequence, ours->resent);
+    if (arrival == Arrival::repeated) {
+      repeated_.add();
+      last_refusal_.reset();
+      const auto* refusal = sequences_.refusal(client, sequence);
+      const bool is_whole = refusal != nullptr && refusal->size() == entries_.size();
+      outcomes_.assign(entries_.size(), refusal == nullptr ? RegisterStatus::stored : RegisterStatus::storage_error);
+      if (is_whole) outcomes_ = *refusal;
+      return;
+    }
+    store_all(ours, arrival == Arrival::unknown, now);
+    sequences_.note(client, sequence, ours->resent);
+    if (last_refusal_) sequences_.keep_refusal(client, sequence, outcomes_);
+  }
+
+  /// Stores `entries_`, or only those whose keys are not; what became of each is in `outcomes_`.
+  void store_all(const std::optional<Envelope>& ours, bool absent_only, Instant now) {
+    last_refusal_.reset();
+    refused_ = 0;
+    outcomes_.assign(entries_.size(), RegisterStatus::stored);
     hashes_.resize(entries_.size());
     for (std::size_t i = 0; i < entries_.size(); ++i) hashes_[i] = table().hash(entries_[i].key);
-    detail::look_ahead(table(), hashes_, [&](std::size_t i, Number) {
+    detail::look_ahead(table(), hashes_, [&](std::size_t i, Number hint) {
+      if (absent_only && look_up(entries_[i].key, hashes_[i], hint).kind == Table::Kind::stored) return;
+      if (!claims_.empty()) freed_.push_back(entries_[i].key);
       if (auto refusal = store(entries_[i], hashes_[i], ours, now)) {
-        ++refused;
-        why = std::move(refusal);
+        ++refused_;
+        outcomes_[i] = status_of(*refusal);
+        last_refusal_ = std::move(refusal);
       }
     });
-    entries_registered_.add(entries_.size() - refused);
-    entries_refused_.add(refused);
-    if (why) {
-      report(now, std::to_string(refused) + " of " + std::to_string(entries_.size()) + " entries from " +
-                      std::string{sender} + " were refused: " + to_string(*why));
-    }
+    entries_registered_.add(entries_.size() - refused_);
+    entries_refused_.add(refused_);
+  }
+
+  static RegisterStatus status_of(const Error& refusal) {
+    if (std::holds_alternative<LeaseConflict>(refusal)) return RegisterStatus::lease_conflict;
+    if (std::holds_alternative<LimitExceeded>(refusal)) return RegisterStatus::limit_exceeded;
+    return RegisterStatus::storage_error;
   }
 
   std::optional<Error> store(EntryType& entry, Hash hash, const std::optional<Envelope>& ours, Instant now) {
@@ -483,7 +845,7 @@ class HubCore {
     if (options_.insist_on_holder) {
       const Found found = table().find(key, hash);
       const Holder* holder = found.kind == Table::Kind::leased ? leases_.holder(found.number, now.lease) : nullptr;
-      if (holder == nullptr || !ours || *holder != Holder::client(ours->client)) return LeaseConflict{key_hex(key)};
+      if (holder == nullptr || !ours || *holder != asker_of(*ours).holder) return LeaseConflict{key_hex(key)};
     }
     try {
       if (!catalogue_.insert(std::move(entry), now.wall)) {
@@ -498,36 +860,33 @@ class HubCore {
   }
 
   /// The lease, if any, on a key that has just been stored.
-  Number lease_on_stored([[maybe_unused]] const K& key, [[maybe_unused]] Hash hash) {
+  Number lease_on_stored(const K& key, [[maybe_unused]] Hash hash) {
     if constexpr (detail::SharesTable<P>) {
-      return table().take_superseded();
+      return table().superseded(key);
     } else {
       return table().find(key, hash).number;
     }
   }
 
-  /// Bytes from outside must not flood the log: beyond a few reports a second only their number is told.
-  void report(Instant now, const std::string& text) {
-    if (!options_.log) return;
-    if (now.lease - report_second_ >= std::chrono::seconds{1}) {
-      if (unreported_ > 0) options_.log(LogLevel::warning, std::to_string(unreported_) + " more reports were left out");
-      report_second_ = now.lease;
-      reported_ = unreported_ = 0;
-    }
-    if (reported_ == reports_per_second) {
-      ++unreported_;
-      return;
-    }
-    ++reported_;
-    options_.log(LogLevel::warning, text);
-  }
+  void report(Instant now, const std::string& text) { reports_.add(now.lease, text); }
 
   HubOptions options_;
+  std::string name_;
+  Reports reports_;
   Catalogue<P> catalogue_;
   [[no_unique_address]] OwnTable own_table_;
   LeaseManager<Table> leases_;
   SequenceTracker sequences_;
   std::deque<Waiting> waiting_;
+  std::size_t waiting_bytes_ = 0;
+  ClaimQueue<K> claims_;
+  std::vector<K> freed_;  // keys that somebody may wait for and whose lease has ended or that have been stored
+  std::optional<std::chrono::nanoseconds> claim_wait_;  // of the claim that was decided last, if it is to wait
+  bool are_claims_blocked_ = false;
+  SteadyTime retry_claims_at_{};
+  bool has_begun_ = false;
+  SteadyTime recovered_at_{};
+  std::uint64_t token_ = 0;
   std::optional<SteadyTime> next_cleanup_;
   std::uint64_t anonymous_requests_ = 0;
 
@@ -536,15 +895,15 @@ class HubCore {
   std::vector<Hash> hashes_;
   std::vector<EntryType> entries_;
   std::vector<OffloadStatus> statuses_;
+  std::vector<RenewStatus> renewals_;
+  std::vector<RegisterStatus> outcomes_;
+  std::size_t refused_ = 0;            // of `outcomes_`
+  std::optional<Error> last_refusal_;  // of `outcomes_`
   std::string text_;
   Bytes answer_;
 
-  SteadyTime report_second_{};
-  std::uint64_t reported_ = 0;
-  std::uint64_t unreported_ = 0;
-
   detail::Counter queries_, registrations_, entries_registered_, entries_refused_, granted_, already_stored_, leased_,
-      malformed_, undeliverable_;
+      malformed_, undeliverable_, repeated_, waiting_claims_;
 };
 
 }  // namespace registry

@@ -76,7 +76,8 @@ class JointQuery {
   ByteView answer(std::size_t call) {
     const std::size_t first = call == 0 ? 0 : ends_[call - 1];
     if (type_ == MessageType::can_offload) {
-      C::encode_statuses(std::span{statuses_}.subspan(first, ends_[call] - first), answer_);
+      const std::span<const OffloadStatus> all{statuses_};
+      C::encode_statuses(MessageType::can_offload_response, all.subspan(first, ends_[call] - first), answer_);
     } else {
       C::begin_entries(MessageType::match_response, answer_);
       for (std::size_t i = call == 0 ? 0 : found_ends_[call - 1]; i < found_ends_[call]; ++i) {

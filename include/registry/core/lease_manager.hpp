@@ -61,6 +61,19 @@ class LeaseManager {
     });
   }
 
+  /// Gives the lease of this number another deadline, if it is `holder`'s.
+  bool renew(Number number, const Holder& holder, SteadyTime now) {
+    if (const Holder* current = this->holder(number, now); current == nullptr || !(*current == holder)) return false;
+    renewed_.add();
+    at(number).shared = true;
+    at(number).deadline = now + ttl_;
+    table_.leases().move_to_back(order_, number);
+    return true;
+  }
+
+  /// From now on the keys of leases that end are appended to `ended`, until it is null.
+  void watch(std::vector<K>* ended) noexcept { ended_ = ended; }
+
   /// Ends the lease of this number, whose key has been registered, whoever held it.
   void convert(Number number, Hash hash, SteadyTime now) {
     (now < at(number).deadline ? converted_ : expired_).add();
@@ -100,6 +113,7 @@ class LeaseManager {
   }
 
   std::size_t max_leases() const noexcept { return max_leases_; }
+  std::chrono::nanoseconds ttl() const noexcept { return ttl_; }
 
   LeaseStats stats() const noexcept {
     return {active_.load(),   granted_.load(),   renewed_.load(),  expired_.load(),
@@ -141,6 +155,7 @@ class LeaseManager {
   }
 
   void drop(Number number, Hash hash) {
+    if (ended_ != nullptr) ended_->push_back(table_.leases()[number].key);
     table_.erase_lease(order_, number, hash);
     active_.store(size());
   }
@@ -149,6 +164,7 @@ class LeaseManager {
   std::chrono::nanoseconds ttl_;
   std::size_t max_leases_;
   typename Table::Leases::List order_;
+  std::vector<K>* ended_ = nullptr;
   detail::Counter active_, granted_, renewed_, expired_, released_, converted_, conflicts_;
 };
 

@@ -26,8 +26,22 @@ struct HubOptions {
   std::chrono::nanoseconds registration_wait = std::chrono::seconds{1};
   /// Queries waiting for a registration; more are refused with LimitExceeded.
   std::size_t max_waiting = 1'024;
+  /// Claims waiting for keys that others hold; more are refused with LimitExceeded.
+  std::size_t max_waiting_claims = 65'536;
+  /// What all queries that wait may take in memory, in bytes; more are refused with LimitExceeded.
+  std::size_t max_waiting_bytes = std::size_t{64} << 20U;
+  /// The longest that a claim may wait; one that asks for more waits for so long.
+  std::chrono::nanoseconds max_claim_wait = std::chrono::hours{1};
+  /// For how long a hub that has just started grants nothing but what clients claim back, so that no lease of the hub
+  /// before it is granted to another. Zero: not at all; to be of use it must be at least that hub's lease_ttl.
+  std::chrono::nanoseconds recovery_time{};
+  /// What tells this hub from the one that was there before a restart; 0: a number by chance.
+  std::uint64_t incarnation = 0;
   /// Clients whose registrations are kept in order; the ones silent for longest are forgotten first.
   std::size_t max_clients = 65'536;
+  /// Namespaces of a hub that makes them on demand, `default` among them; messages for one more are refused with
+  /// LimitExceeded. The bounds above hold for each namespace by itself.
+  std::size_t max_namespaces = 64;
   /// By how much a turn of the hub's loop may exceed what it meant to sleep before the rest no longer counts against
   /// the holders of leases.
   std::chrono::nanoseconds stall_tolerance = std::chrono::milliseconds{100};
@@ -44,6 +58,8 @@ struct ClientOptions {
   std::chrono::nanoseconds request_timeout = std::chrono::seconds{5};
   /// How long a registration waits at the high-water mark before it fails with an error that holds its entries.
   std::chrono::nanoseconds register_timeout = std::chrono::seconds{5};
+  /// How long an acknowledged registration waits for its answer before it is sent again.
+  std::chrono::nanoseconds resend_interval = std::chrono::seconds{1};
   /// What the destructor allows for handing over what is pending.
   std::chrono::nanoseconds close_timeout = std::chrono::seconds{1};
   /// Keys known to be stored that the client remembers (0: none). A block may be evicted meanwhile: see README.

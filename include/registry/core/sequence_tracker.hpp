@@ -4,62 +4,184 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include <registry/detail/flat_map.hpp>
 #include <registry/detail/linked_slab.hpp>
 #include <registry/envelope.hpp>
+#include <registry/message.hpp>
 
 namespace registry {
 
-/// Up to which sequence number all registrations of each client have come. They may come in any order: after a
-/// reconnect the old and the new connection are read in turns. Bounded: the client silent for longest is forgotten
-/// first. One thread.
+/// What is known of a registration that arrives.
+enum class Arrival {
+  first,     ///< it has not been applied
+  repeated,  ///< it has been applied
+  unknown,   ///< it may have been applied: by a hub before this one, or longer ago than is remembered
+};
+
+/// Which registrations of each client have come, by their numbers. They may come in any order: after a reconnect the
+/// old and the new connection are read in turns. Bounded: the client silent for longest is forgotten first. One thread.
 class SequenceTracker {
  public:
-  /// Numbers kept per client that came before one below them.
-  static constexpr std::size_t max_ahead = 64;
+  /// Runs of consecutive numbers kept per client; what is missing between more of them is given up as lost.
+  static constexpr std::size_t max_runs = 64;
+  /// Registrations kept per client of which something was refused.
+  static constexpr std::size_t max_refusals = 64;
+
+  using Outcomes = std::vector<RegisterStatus>;
 
   /// Remembers at most `max_clients`, and at least one.
   explicit SequenceTracker(std::size_t max_clients) : max_clients_(std::max<std::size_t>(max_clients, 1)) {}
 
-  /// Notes that this registration has been applied; one that was noted before, or passed over, changes nothing.
-  void note(const ClientId& client, std::uint64_t sequence) {
-    if (Client* known = find(client)) {
-      note(*known, sequence);
-    } else {
+  /// What to make of a registration. `resent`, where it may have come before, is the last number that its client had
+  /// used when it sent it again.
+  Arrival arrival(const ClientId& client, std::uint64_t sequence, std::optional<std::uint64_t> resent) const {
+    const Client* known = look_up(client);
+    if (known == nullptr) return resent ? Arrival::unknown : Arrival::first;
+    if (known->run_with(sequence) != known->runs.end()) return Arrival::repeated;
+    return resent && sequence <= known->unknown_up_to ? Arrival::unknown : Arrival::first;
+  }
+
+  /// Notes that this registration has been applied; one that was noted before changes nothing.
+  void note(const ClientId& client, std::uint64_t sequence, std::optional<std::uint64_t> resent = std::nullopt) {
+    Client* known = find(client);
+    if (known == nullptr) {
       // What a client that is not known sent before this went to a hub before this one, or is forgotten: nothing is
-      // left to wait for.
-      add(client, sequence);
+      // left to wait for, and nobody can say whether it was applied.
+      const std::uint64_t before = sequence == 0 ? 0 : sequence - 1;
+      known = add(client, before, std::max(before, resent.value_or(0)));
     }
+    known->insert(sequence);
   }
 
   /// Nobody shall wait any more for this registration or for one before it: they may be lost.
   void pass_over(const ClientId& client, std::uint64_t sequence) {
     if (Client* known = find(client)) {
       known->mark = std::max(known->mark, sequence);
-      pass_what_has_come(*known);
+      known->advance();
     } else {
-      add(client, sequence);
+      add(client, sequence, sequence);
     }
   }
 
-  /// Whether this registration and all before it have been applied.
+  /// Whether nobody has to wait for this registration or one before it.
   bool has_applied(const ClientId& client, std::uint64_t sequence) const {
-    const auto it = by_client_.find(client);
-    return it != by_client_.end() && sequence <= clients_[it->second].mark;
+    const Client* known = look_up(client);
+    return known != nullptr && sequence <= known->mark;
+  }
+
+  /// Up to which number, counted from `first`, all registrations have certainly been applied; first - 1 if not even
+  /// that.
+  std::uint64_t applied_from(const ClientId& client, std::uint64_t first) const {
+    if (const Client* known = look_up(client)) {
+      const auto run = known->run_with(first);
+      if (run != known->runs.end()) return run->last;
+    }
+    return first - 1;
+  }
+
+  /// Keeps what was answered to a registration that was not stored whole. Beyond the bound the oldest is forgotten.
+  void keep_refusal(const ClientId& client, std::uint64_t sequence, std::span<const RegisterStatus> outcomes) {
+    Client* known = find(client);
+    if (known == nullptr) return;
+    if (known->refusals.size() >= max_refusals) known->refusals.erase(known->refusals.begin());
+    const auto place = std::ranges::lower_bound(known->refusals, sequence, {}, &Refusal::sequence);
+    known->refusals.insert(place, {sequence, Outcomes(outcomes.begin(), outcomes.end())});
+  }
+
+  /// The answer kept for a registration, or null if it was stored whole; valid until the next change.
+  const Outcomes* refusal(const ClientId& client, std::uint64_t sequence) const {
+    const Client* known = look_up(client);
+    if (known == nullptr) return nullptr;
+    const auto place = std::ranges::lower_bound(known->refusals, sequence, {}, &Refusal::sequence);
+    return place != known->refusals.end() && place->sequence == sequence ? &place->outcomes : nullptr;
+  }
+
+  /// The first registration of which something was refused, or 0.
+  std::uint64_t first_refusal(const ClientId& client) const {
+    const Client* known = look_up(client);
+    return known == nullptr || known->refusals.empty() ? 0 : known->refusals.front().sequence;
+  }
+
+  /// The client has the outcomes of all registrations before this one.
+  void settle(const ClientId& client, std::uint64_t before) {
+    Client* known = find(client);
+    if (known == nullptr) return;
+    std::erase_if(known->refusals, [&](const Refusal& refusal) { return refusal.sequence < before; });
   }
 
  private:
+  struct Run {
+    std::uint64_t first;
+    std::uint64_t last;
+  };
+  struct Refusal {
+    std::uint64_t sequence;
+    Outcomes outcomes;
+  };
+
   struct Client {
     ClientId client;
-    /// All up to this one have come.
+    /// Nobody has to wait for a registration up to this one.
     std::uint64_t mark = 0;
-    /// Those that came although some between them and the mark have not; ascending.
-    std::vector<std::uint64_t> ahead;
+    /// Of the numbers up to this one only those in `runs` are certain.
+    std::uint64_t unknown_up_to = 0;
+    /// What has been applied; ascending, with something missing between any two.
+    std::vector<Run> runs;
+    std::vector<Refusal> refusals;  // ascending
+
+    std::vector<Run>::const_iterator run_with(std::uint64_t sequence) const {
+      const auto run = std::ranges::lower_bound(runs, sequence, {}, &Run::last);
+      return run != runs.end() && run->first <= sequence ? run : runs.end();
+    }
+
+    void insert(std::uint64_t sequence) {
+      // The first run that ends at the number before this one, or behind it.
+      const auto run = std::ranges::lower_bound(runs, sequence == 0 ? 0 : sequence - 1, {}, &Run::last);
+      if (run == runs.end() || run->first > sequence + 1 || sequence == std::numeric_limits<std::uint64_t>::max()) {
+        if (run != runs.end() && run->first <= sequence && sequence <= run->last) return;
+        if (run != runs.end() && run->last + 1 == sequence) {
+          run->last = sequence;
+        } else {
+          runs.insert(run, {sequence, sequence});
+        }
+      } else {
+        run->first = std::min(run->first, sequence);
+        run->last = std::max(run->last, sequence);
+        if (const auto next = run + 1; next != runs.end() && next->first == run->last + 1) {
+          run->last = next->last;
+          runs.erase(next);
+        }
+      }
+      if (runs.size() > max_runs) give_up_first_gap();
+      advance();
+    }
+
+    void give_up_first_gap() {
+      unknown_up_to = std::max(unknown_up_to, runs[1].first - 1);
+      mark = std::max(mark, runs[1].last);
+      runs.erase(runs.begin());
+    }
+
+    void advance() {
+      for (const Run& run : runs) {
+        if (run.first == 0 || run.first - 1 <= mark) mark = std::max(mark, run.last);
+      }
+    }
   };
   using Clients = detail::LinkedSlab<Client>;
 
+  const Client* look_up(const ClientId& client) const {
+    const auto it = by_client_.find(client);
+    return it == by_client_.end() ? nullptr : &clients_[it->second];
+  }
+
+  /// Whoever is found here has spoken.
   Client* find(const ClientId& client) {
     const auto it = by_client_.find(client);
     if (it == by_client_.end()) return nullptr;
@@ -67,32 +189,11 @@ class SequenceTracker {
     return &clients_[it->second];
   }
 
-  void add(const ClientId& client, std::uint64_t mark) {
+  Client* add(const ClientId& client, std::uint64_t mark, std::uint64_t unknown_up_to) {
     if (clients_.size() >= max_clients_) by_client_.erase(clients_.erase(order_, order_.front).client);
-    by_client_.emplace(client, clients_.push_back(order_, {client, mark, {}}));
-  }
-
-  static void note(Client& client, std::uint64_t sequence) {
-    if (sequence <= client.mark) return;
-    if (sequence == client.mark + 1) {
-      client.mark = sequence;
-    } else {
-      const auto place = std::ranges::lower_bound(client.ahead, sequence);
-      if (place != client.ahead.end() && *place == sequence) return;
-      client.ahead.insert(place, sequence);
-      if (client.ahead.size() <= max_ahead) return;
-      // After so many the missing ones are not late but lost, for instance with a connection.
-      client.mark = client.ahead.front();
-    }
-    pass_what_has_come(client);
-  }
-
-  static void pass_what_has_come(Client& client) {
-    auto end = client.ahead.begin();
-    for (; end != client.ahead.end() && *end <= client.mark + 1; ++end) client.mark = *end;
-    client.ahead.erase(client.ahead.begin(), end);
-    // A gap is rare: its memory is not kept for the next one.
-    if (client.ahead.empty()) std::vector<std::uint64_t>{}.swap(client.ahead);
+    const auto index = clients_.push_back(order_, {client, mark, unknown_up_to, {}, {}});
+    by_client_.emplace(client, index);
+    return &clients_[index];
   }
 
   std::size_t max_clients_;

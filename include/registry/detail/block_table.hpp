@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 
 #include <registry/detail/chunked_array.hpp>
@@ -87,23 +88,25 @@ class BlockTable {
   std::size_t numbers() const noexcept { return entries_.size(); }
 
   /// Stores a key that is not stored, as `find` has just said; a name keeps its number. A lease on it is no longer
-  /// found by its key; its record stays until it is erased, and `take_superseded` says which it is.
+  /// found by its key; its record stays until it is erased, and `superseded` says which it is.
   Number store(K key, Hash hash, T value, Found before) {
     const Number lease = before.kind == Kind::leased ? before.number | lease_bit : none;
     Number number = names_ > 0 ? number_of(key, hash) : none;
     if (number != none) {
-      --names_;
       entries_[number].value = std::move(value);
+      --names_;
       index_.replace(hash, number | name_bit, number);
       if (lease != none) index_.erase(hash, lease);
     } else {
       number = take_number();
-      entries_[number] = {std::move(key), std::move(value)};
-      if (lease != none) {
-        index_.replace(hash, lease, number);
-      } else {
-        index_number(hash, number, number);
-      }
+      put_to_use(number, [&] {
+        entries_[number] = {std::move(key), std::move(value)};
+        if (lease != none) {
+          index_.replace(hash, lease, number);
+        } else {
+          index_.insert(hash, number, records());
+        }
+      });
     }
     superseded_ = before.number;
     if (lease != none) ++erasures_;
@@ -111,8 +114,11 @@ class BlockTable {
     return number;
   }
 
-  /// The lease on the key that was stored last, or `none`; once.
-  Number take_superseded() noexcept { return std::exchange(superseded_, none); }
+  /// The lease that was on this key, which is stored, when it was stored, or `none`: known of the last key only that
+  /// was stored, and only until that lease is erased. So nothing is lost or wrong if nobody asks.
+  Number superseded(const K& key) const noexcept {
+    return superseded_ != none && leases_[superseded_].key == key ? superseded_ : none;
+  }
 
   /// Forgets an entry and returns what was stored.
   T erase(Number number, Hash hash) noexcept {
@@ -134,10 +140,11 @@ class BlockTable {
 
   /// Gives a number to a key that has none.
   Number add_name(const K& key, Hash hash) {
-    K name = key;
     const Number number = take_number();
-    entries_[number].key = std::move(name);
-    index_number(hash, number | name_bit, number);
+    put_to_use(number, [&] {
+      entries_[number].key = key;
+      index_.insert(hash, number | name_bit, records());
+    });
     ++names_;
     return number;
   }
@@ -166,6 +173,8 @@ class BlockTable {
 
   /// Forgets a lease, also one whose key has been stored meanwhile.
   void erase_lease(typename Leases::List& order, Number number, Hash hash) noexcept {
+    // Its number may be that of another key's lease soon.
+    if (superseded_ == number) superseded_ = none;
     index_.erase(hash, number | lease_bit);
     leases_.erase(order, number);
     ++erasures_;
@@ -200,18 +209,22 @@ class BlockTable {
     return static_cast<Number>(entries_.size() - 1);
   }
 
+  /// Puts a number to use that was taken; if that throws, it is free again.
+  template <class Use>
+  void put_to_use(Number number, Use use) {
+    try {
+      use();
+    } catch (...) {
+      // What there is in the record by now is let go only where that cannot throw as well.
+      if constexpr (std::is_nothrow_move_assignable_v<Record>) entries_[number] = Record{};
+      free_.push_back(number);
+      throw;
+    }
+  }
+
   void free_number(Number number) noexcept {
     entries_[number] = Record{};
     free_.push_back(number);
-  }
-
-  void index_number(Hash hash, Number reference, Number number) {
-    try {
-      index_.insert(hash, reference, records());
-    } catch (...) {
-      free_number(number);
-      throw;
-    }
   }
 
   /// What the index asks for when it grows.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -30,9 +31,10 @@ namespace registry::detail {
 /// not stored is remembered by name as long as it has stored children, and so finds them when it comes (back).
 ///
 /// Nothing here scans: a call costs a few look-ups and O(log leaves), but for one walk. A block that has children and
-/// gets a new parent could become its own ancestor; the ancestors of that parent are looked through, at most
-/// `max_ancestors` of them. A parent that would close a cycle as the entry comes, or that lies so deep that this was
-/// not ruled out, is ignored and counted: the entry has none.
+/// gets a new parent could become its own ancestor; the ancestors of that parent are looked through, as far as the
+/// entries that came have earned it, each `ancestors_per_entry` and no more than `max_ancestors` saved up: so whoever
+/// sends many such blocks below a deep chain cannot keep the hub busy. A parent that would close a cycle as the entry
+/// comes, or for which this could not be ruled out, is ignored and counted: the entry has none.
 ///
 /// All it keeps is by the numbers that the storage's table gives its keys: eight bytes for the links of a block, and
 /// sixteen for its place in the order. Other storages have theirs numbered in a table of names beside them.
@@ -49,7 +51,8 @@ class ChainedEviction {
   using ResultType = InsertResult<value_type, metadata_type>;
   using Table = TableOf<S>;
 
-  static constexpr std::size_t max_ancestors = 65'536;
+  static constexpr std::size_t max_ancestors = 8'192;
+  static constexpr std::size_t ancestors_per_entry = 8;
 
   /// A bound of at least one entry around an empty storage: entries that did not come through the policy have no place
   /// in its order and would never leave. Throws a RegistryError (ConfigError) for anything else.
@@ -79,6 +82,7 @@ class ChainedEviction {
                                 std::vector<EntryType>& evicted) {
     static_assert(std::same_as<decltype(chain_position(entry.metadata)), std::optional<std::uint32_t>>,
                   "chain_position(metadata) must answer an optional of std::uint32_t");
+    may_walk_ = std::min(may_walk_ + ancestors_per_entry, max_ancestors);
     const Hold self{*this, entry.key};
     std::optional<Hold> above;
     if (parent) above.emplace(*this, *parent);
@@ -144,7 +148,7 @@ class ChainedEviction {
     return storage_.table();
   }
 
-  /// How many parents were ignored because they would have closed a cycle, or might have (`max_ancestors`).
+  /// How many parents were ignored because they would have closed a cycle, or might have.
   std::uint64_t cycles_ignored() const noexcept { return cycles_ignored_; }
 
  private:
@@ -298,11 +302,11 @@ class ChainedEviction {
 
   /// Only a block that has children can be an ancestor of anything. One of its children here is the hold, and if it
   /// names itself as its parent, so is another.
-  bool would_close_cycle(Number node, Number parent) const noexcept {
+  bool would_close_cycle(Number node, Number parent) noexcept {
     if (inner(node).children == 1 || nodes_[node].parent == parent) return false;
-    std::size_t seen = 0;
     for (Number at = parent; at != none; at = nodes_[at].parent) {
-      if (at == node || ++seen > max_ancestors) return true;
+      if (at == node || may_walk_ == 0) return true;
+      --may_walk_;
     }
     return false;
   }
@@ -325,6 +329,7 @@ class ChainedEviction {
   LeafHeap<Order> leaves_;
   std::uint64_t moments_ = 0;
   std::uint64_t cycles_ignored_ = 0;
+  std::size_t may_walk_ = max_ancestors;
 };
 
 }  // namespace registry::detail

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -68,15 +69,25 @@ struct CacheLineAllocator {
 template <class T, class Allocator = CacheLineAllocator<T>>
 class ChunkedArray {
  public:
-  /// Elements in a chunk: of 2 to 4 MiB, or of one element that is larger.
-  static constexpr std::size_t chunk_size = std::bit_ceil((HugePageAllocator<T>::page + sizeof(T) - 1) / sizeof(T));
+  /// Elements in a chunk, a power of two: of 2 to 4 MiB, or of one element that is larger. In huge pages it is as many
+  /// as fill a whole number of them, or where those would be very many, 16 to 32 MiB.
+  static constexpr std::size_t chunk_size = [] {
+    constexpr auto at_least = [](std::size_t bytes) { return std::bit_ceil((bytes + sizeof(T) - 1) / sizeof(T)); };
+    constexpr std::size_t page = HugePageAllocator<T>::page;
+    if (!std::is_same_v<Allocator, HugePageAllocator<T>>) return at_least(page);
+    const std::size_t whole_pages = std::max<std::size_t>(page >> std::countr_zero(sizeof(T)), 1);
+    return std::min(whole_pages, at_least(8 * page));
+  }();
 
   ChunkedArray() = default;
   ChunkedArray(ChunkedArray&& other) noexcept
-      : chunks_(std::exchange(other.chunks_, {})), size_(std::exchange(other.size_, 0)) {}
+      : chunks_(std::exchange(other.chunks_, {})),
+        size_(std::exchange(other.size_, 0)),
+        room_(std::exchange(other.room_, 0)) {}
   ChunkedArray& operator=(ChunkedArray&& other) noexcept {
     chunks_ = std::exchange(other.chunks_, {});
     size_ = std::exchange(other.size_, 0);
+    room_ = std::exchange(other.room_, 0);
     return *this;
   }
   ~ChunkedArray() = default;
@@ -91,7 +102,7 @@ class ChunkedArray {
   bool empty() const noexcept { return size_ == 0; }
 
   void push_back(T value) {
-    if (size_ == chunks_.size() * chunk_size) add_chunk();
+    if (size_ == room_) make_room(size_ + 1);
     chunks_[size_ / chunk_size].push_back(std::move(value));
     ++size_;
   }
@@ -103,24 +114,33 @@ class ChunkedArray {
 
   /// Sees to it that a `push_back` up to this size cannot fail for want of memory.
   void reserve(std::size_t size) {
-    while (size > chunks_.size() * chunk_size) add_chunk();
-    if (size == 0) return;
-    if (Chunk& first = chunks_.front(); size > first.capacity() && first.capacity() < chunk_size) {
-      first.reserve(std::min(std::bit_ceil(size), chunk_size));
-    }
+    if (size > room_) make_room(size);
   }
 
  private:
   using Chunk = std::vector<T, Allocator>;
 
-  void add_chunk() {
-    Chunk chunk;
-    if (!chunks_.empty()) chunk.reserve(chunk_size);
-    chunks_.push_back(std::move(chunk));
+  [[gnu::noinline]] void make_room(std::size_t size) {
+    if (chunks_.empty()) chunks_.emplace_back();
+    Chunk& first = chunks_.front();
+    if (first.capacity() < chunk_size) {
+      // It doubles while that is less than a huge page, and then has its full size, of which nothing is touched but
+      // what is moved there: so no more than a page's worth is ever moved.
+      const std::size_t doubled = std::bit_ceil(size);
+      first.reserve(doubled * sizeof(T) < HugePageAllocator<T>::page ? std::min(doubled, chunk_size) : chunk_size);
+      room_ = first.capacity();
+    }
+    while (room_ < size) {
+      Chunk chunk;
+      chunk.reserve(chunk_size);
+      chunks_.push_back(std::move(chunk));
+      room_ += chunk_size;
+    }
   }
 
   std::vector<Chunk> chunks_;
   std::size_t size_ = 0;
+  std::size_t room_ = 0;  // for so many elements there is memory
 };
 
 }  // namespace registry::detail

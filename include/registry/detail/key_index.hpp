@@ -195,7 +195,12 @@ class KeyIndex {
   using Groups = std::vector<Group, HugePageAllocator<Group>>;
 
   static constexpr std::size_t shard_groups = 1280;
-  static constexpr std::size_t chunk_shards = HugePageAllocator<Group>::page / (shard_groups * sizeof(Group));
+  /// Shards lie in chunks: the first ones in less than a huge page, for a small index lives in caches and would only
+  /// take more memory in one; the others as they fit into two, so that of those little is left over.
+  static constexpr std::size_t page_groups = HugePageAllocator<Group>::page / sizeof(Group);
+  static constexpr std::size_t first_chunk_shards = page_groups / shard_groups;
+  static constexpr std::size_t chunk_groups = 2 * page_groups;
+  static_assert(first_chunk_shards * shard_groups < page_groups);
   /// Of the directory beyond what even shards need: as many bits may hashes begin alike by chance.
   static constexpr unsigned spare_depth = 6;
 
@@ -257,7 +262,7 @@ class KeyIndex {
     const std::size_t groups = std::min(group_count_ * 2, shard_groups);
     const std::vector<Known> known = contents(directory_.front(), records);
     Groups larger;
-    if (groups == shard_groups) larger.reserve(chunk_shards * shard_groups);
+    if (groups == shard_groups) larger.reserve(first_chunk_shards * shard_groups);
     larger.resize(groups);
     chunks_.front() = std::move(larger);
     directory_.front() = chunks_.front().data();
@@ -309,9 +314,9 @@ class KeyIndex {
   }
 
   Group* add_groups() {
-    if (chunks_.back().size() == chunk_shards * shard_groups) {
+    if (chunks_.back().capacity() - chunks_.back().size() < shard_groups) {
       Groups chunk;
-      chunk.reserve(chunk_shards * shard_groups);
+      chunk.reserve(chunk_groups);
       chunks_.push_back(std::move(chunk));
     }
     Groups& chunk = chunks_.back();

@@ -154,8 +154,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     }
     if (taken.empty()) return;
     const SteadyTime time = now();
-    for (Submission& submission : taken) {
-      std::visit([&](auto& call) { enter(std::move(call), time); }, submission);
+    std::size_t entered = 0;
+    try {
+      for (; entered < taken.size(); ++entered) std::visit([&](auto& call) { enter(call, time); }, taken[entered]);
+    } catch (const std::exception& error) {
+      // This breaks everything down: so also what has not come that far, which nobody knows of but this function.
+      for (; entered < taken.size(); ++entered) std::visit([&](auto& call) { refuse(call, error); }, taken[entered]);
+      throw;
     }
     taken.clear();
     if (taken.capacity() <= max_spare_inbox) spare_inbox_ = std::move(taken);
@@ -166,7 +171,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     return std::nullopt;
   }
 
-  void enter(std::shared_ptr<Query> query, SteadyTime time) {
+  void enter(const std::shared_ptr<Query>& query, SteadyTime time) {
     if (auto error = closed()) return query->fail(std::move(*error));
     query->id = queries_.add(query, time + core_.options().request_timeout);
     if (query->follows_registrations(core_, time)) {
@@ -176,7 +181,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     }
   }
 
-  void enter(std::shared_ptr<Write> write, SteadyTime time) {
+  void enter(const std::shared_ptr<Write>& write, SteadyTime time) {
     if (auto error = closed()) return write->fail(std::move(*error));
     write->id = writes_.add(write, time + core_.options().register_timeout);
     ordered_.push_back({write->id, false});
@@ -184,9 +189,22 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     core_.expect(write->entries);
   }
 
-  void enter(Close close, SteadyTime time) {
+  void enter(Close& close, SteadyTime time) {
     if (closed()) return close.done({});
     close_at_ = time + std::min<std::chrono::nanoseconds>(close.limit, std::chrono::years{1});
+    close_ = std::move(close);
+  }
+
+  void refuse(const std::shared_ptr<Query>& query, const std::exception& why) {
+    if (queries_.find(query->id) == nullptr) query->fail(Disconnected{why.what()});
+  }
+
+  void refuse(const std::shared_ptr<Write>& write, const std::exception& why) {
+    if (writes_.find(write->id) == nullptr) write->fail(Disconnected{why.what()});
+  }
+
+  void refuse(Close& close, const std::exception&) {
+    if (close_) return close.done({});
     close_ = std::move(close);
   }
 

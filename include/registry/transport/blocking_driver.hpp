@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <registry/bytes.hpp>
+#include <registry/core/claim_state.hpp>
 #include <registry/core/client_core.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/error.hpp>
@@ -30,6 +31,7 @@ namespace registry {
 template <class Core, BlockingTransport T>
 class BlockingDriver {
  public:
+  using K = typename Core::key_type;
   using EntryType = typename Core::EntryType;
   using BatchType = Batch<typename Core::key_type>;
   using Rejected = Undelivered<typename Core::key_type, typename Core::value_type, typename Core::metadata_type>;
@@ -59,19 +61,70 @@ class BlockingDriver {
   template <class AnyCall>
   typename AnyCall::Result run(AnyCall call) {
     fail_if_closed();
-    const SteadyTime start = transport_.now();
-    if constexpr (std::same_as<AnyCall, typename Core::Count>) hand_over_before(call, start);
-    {
-      const std::lock_guard lock(mutex_);
-      if (!core_.begin(call, ++last_request_, start)) return core_.finish_locally(call);
-    }
-    Running<AnyCall> running{*this, call, std::nullopt};
-    if (auto error = transport_.exchange(running, start + core_.options().request_timeout)) {
-      throw RegistryError(std::move(*error));
-    }
-    if (auto* error = std::get_if<Error>(&*running.outcome)) throw RegistryError(std::move(*error));
-    return std::get<typename AnyCall::Result>(std::move(*running.outcome));
+    return finish(try_once(call, transport_.now() + core_.options().request_timeout));
   }
+
+  /// Asks for these keys in the name of a new claim, which may wait for `wait` for those that others hold.
+  std::shared_ptr<ClaimState<K>> claim(std::vector<K> keys, std::chrono::nanoseconds wait) {
+    fail_if_closed();
+    const std::uint64_t number = next_claim();
+    const SteadyTime sent = transport_.now();
+    auto call = Core::claim(number, std::move(keys), wait);
+    // The wait has a time of its own: only what the answer takes beyond it counts against the request's.
+    const auto limit = core_.options().request_timeout +
+                       std::clamp<std::chrono::nanoseconds>(wait, std::chrono::nanoseconds::zero(), longest_wait);
+    return std::make_shared<ClaimState<K>>(number, finish(try_once(call, sent + limit)), sent);
+  }
+
+  /// Extends the leases of a claim; answers which of its keys it no longer holds.
+  std::vector<K> renew(ClaimState<K>& claim) {
+    fail_if_closed();
+    std::vector<K> held = claim.held();
+    if (held.empty()) return {};
+    const SteadyTime sent = transport_.now();
+    const RenewAnswer answer = run(Core::renew(claim.number(), held, claim.incarnation()));
+    return claim.renewed(held, answer, sent);
+  }
+
+  /// Gives back leases of a claim, without waiting for the hub. What does not reach it runs out.
+  void abandon(std::uint64_t claim, std::vector<K> keys) noexcept {
+    if (keys.empty() || closed_) return;
+    try {
+      auto call = Core::release(claim, std::move(keys));
+      {
+        const std::lock_guard lock(mutex_);
+        core_.begin(call, ++last_request_, transport_.now());
+      }
+      transport_.post(call.envelope, call.message);
+    } catch (const std::exception&) {
+      // No memory for the message.
+    }
+  }
+
+  /// Registers the entries, in the name of a claim if one is given, and says what became of each. Sent again until the
+  /// hub has answered; throws Undelivered, with all entries, if that takes longer than `register_timeout` (they may be
+  /// stored then, or be refused) or cannot be done.
+  std::vector<RegisterStatus> add_acknowledged(std::span<const EntryType> entries, std::optional<std::uint64_t> claim) {
+    fail_if_closed();
+    if (entries.empty()) return {};
+    try {
+      const SteadyTime deadline = transport_.now() + core_.options().register_timeout;
+      auto call = registration(entries, claim);
+      while (true) {
+        const SteadyTime next = transport_.now() + core_.options().resend_interval;
+        auto outcome = try_once(call, std::min(deadline, next));
+        const auto* error = std::get_if<Error>(&outcome);
+        if (error == nullptr || !std::holds_alternative<Timeout>(*error)) return finish(std::move(outcome));
+        if (transport_.now() >= deadline) throw RegistryError(Timeout::after(core_.options().register_timeout));
+        const std::lock_guard lock(mutex_);
+        core_.resend(call);
+      }
+    } catch (const RegistryError& error) {
+      throw Rejected(error.error(), {entries.begin(), entries.end()});
+    }
+  }
+
+  SteadyTime now() const { return transport_.now(); }
 
   /// Accepts all entries or none. Waits while batches stand at the high-water mark, at most for `register_timeout`,
   /// and then throws Undelivered, which holds the entries; so it does if the transport fails before it accepted them.
@@ -157,6 +210,38 @@ class BlockingDriver {
     }
   };
 
+  /// Longer than this nobody waits, and added to a time it might overflow.
+  static constexpr std::chrono::nanoseconds longest_wait = std::chrono::years{1};
+
+  std::uint64_t next_claim() {
+    const std::lock_guard lock(mutex_);
+    return ++last_claim_;
+  }
+
+  typename Core::Register registration(std::span<const EntryType> entries, std::optional<std::uint64_t> claim) {
+    const std::lock_guard lock(mutex_);
+    return core_.registration(entries, claim);
+  }
+
+  template <class AnyCall>
+  Outcome<typename AnyCall::Result> try_once(AnyCall& call, SteadyTime deadline) {
+    const SteadyTime start = transport_.now();
+    hand_over_before(call, start);
+    {
+      const std::lock_guard lock(mutex_);
+      if (!core_.begin(call, ++last_request_, start)) return core_.finish_locally(call);
+    }
+    Running<AnyCall> running{*this, call, std::nullopt};
+    if (auto error = transport_.exchange(running, deadline)) return std::move(*error);
+    return std::move(*running.outcome);
+  }
+
+  template <class Result>
+  static Result finish(Outcome<Result> outcome) {
+    if (auto* error = std::get_if<Error>(&outcome)) throw RegistryError(std::move(*error));
+    return std::get<Result>(std::move(outcome));
+  }
+
   static Error closed() { return Disconnected{"the client is closed"}; }
 
   void fail_if_closed() const {
@@ -200,7 +285,8 @@ class BlockingDriver {
     }
   }
 
-  void hand_over_before(const typename Core::Count& call, SteadyTime now) {
+  template <class AnyCall>
+  void hand_over_before(const AnyCall& call, SteadyTime now) {
     bool follows = false;
     {
       const std::lock_guard lock(mutex_);
@@ -285,6 +371,7 @@ class BlockingDriver {
   bool sending_ = false;
   Core core_;
   RequestId last_request_ = 0;
+  std::uint64_t last_claim_ = 0;
   std::atomic<bool> closed_ = false;
 };
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -21,7 +22,8 @@ namespace registry {
 
 /// Connects clients to a hub in the same process, without sockets or threads: a call is answered before it returns.
 /// Copies lead to the same hub. Its time stands still except in `advance`, so that a test says when leases end and
-/// batches fall due. Safe from any thread; the hub must outlive every copy and must not be served by another transport.
+/// batches fall due; so a claim does not wait, but is answered as if its wait were over. Safe from any thread; the hub
+/// must outlive every copy and must not be served by another transport.
 class InProcessTransport {
  public:
   template <class Hub>
@@ -32,6 +34,7 @@ class InProcessTransport {
     link_->query = [&hub](ByteView sender, Frames envelope, ByteView message, Instant now, const Reply& reply) {
       hub.core().query(sender, envelope, message, now, reply);
     };
+    link_->end_claims = [&hub](Instant now, const Reply& reply) { hub.core().end_claims(now, reply); };
     link_->registration = [&hub](ByteView message, ByteView envelope, Instant now, const Reply& reply) {
       hub.core().registration("a client in this process", envelope, message, now, reply);
     };
@@ -85,6 +88,14 @@ class InProcessTransport {
     return Timeout{std::chrono::duration_cast<std::chrono::milliseconds>(deadline - now())};
   }
 
+  void post(ByteView envelope, ByteView message) noexcept {
+    try {
+      ask(envelope, message);
+    } catch (const std::exception&) {
+      // There was no memory for it; nobody relies on it.
+    }
+  }
+
   bool push(ByteView message, ByteView envelope, SteadyTime) {
     const std::lock_guard lock(link_->mutex);
     link_->registration(message, envelope, link_->now, no_recipient);
@@ -121,6 +132,7 @@ class InProcessTransport {
     std::mutex mutex;  // for the hub, the time and what is due
     Instant now;
     std::function<void(ByteView, Frames, ByteView, Instant, const Reply&)> query;
+    std::function<void(Instant, const Reply&)> end_claims;
     std::function<void(ByteView, ByteView, Instant, const Reply&)> registration;
     std::function<std::optional<SteadyTime>(Instant, const Reply&)> tick;
     std::mutex ticking;  // taken before `mutex`: for the handlers, which call back into this transport
@@ -140,12 +152,15 @@ class InProcessTransport {
 
   std::optional<Bytes> ask(ByteView envelope, ByteView message) {
     std::optional<Bytes> answer;
-    const Reply reply = [&](ByteView, Frames, ByteView bytes) {
-      answer.emplace(bytes.begin(), bytes.end());
-      return true;
+    const Reply reply = [&](ByteView recipient, Frames to, ByteView bytes) {
+      const bool is_mine = std::ranges::equal(recipient, ByteView{peer_->routing_id}) && to.size() == 1 &&
+                           std::ranges::equal(to.front(), envelope);
+      if (is_mine) answer.emplace(bytes.begin(), bytes.end());
+      return is_mine;
     };
     const std::lock_guard lock(link_->mutex);
     link_->query(peer_->routing_id, Frames{&envelope, 1}, message, link_->now, reply);
+    if (!answer) link_->end_claims(link_->now, reply);
     return answer;
   }
 

@@ -22,13 +22,17 @@ namespace registry {
 ///   query         from a routing id; the envelope frames in front of the message, to be sent back with the answer
 ///   registration  from a peer, whose name is looked up only if somebody asks; its second frame if it has one
 ///   malformed     something that is no message at all
+///   denied_query, denied_registration   one of either for a namespace that the transport knows its sender may not use
 template <class H>
-concept HubHandler = requires(H& handler, ByteView sender, Frames envelope, ByteView message, std::string_view name,
-                              const PeerName& peer, std::optional<ByteView> second, std::string_view why) {
-  handler.query(sender, envelope, message);
-  handler.registration(peer, second, message);
-  handler.malformed(name, why);
-};
+concept HubHandler =
+    requires(H& handler, ByteView sender, Frames envelope, ByteView message, std::string_view name,
+             const PeerName& peer, std::optional<ByteView> second, std::string_view why, std::string_view name_space) {
+      handler.query(sender, envelope, message);
+      handler.registration(peer, second, message);
+      handler.malformed(name, why);
+      handler.denied_query(sender, envelope, peer, name_space);
+      handler.denied_registration(peer, name_space);
+    };
 
 namespace detail {
 
@@ -36,6 +40,8 @@ struct HubHandlerArchetype {
   void query(ByteView, Frames, ByteView) {}
   void registration(const PeerName&, std::optional<ByteView>, ByteView) {}
   void malformed(std::string_view, std::string_view) {}
+  void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
+  void denied_registration(const PeerName&, std::string_view) {}
 };
 
 }  // namespace detail
@@ -97,6 +103,7 @@ using TickHandler = std::function<std::optional<SteadyTime>(SteadyTime)>;
 /// The client's side, blocking. Safe from any thread, except that `push` is called by one thread at a time.
 ///   now       the time by which deadlines are meant
 ///   exchange  sends a query and waits until `accept` takes an answer or the deadline has come; answers what went wrong
+///   post      sends a query whose answer nobody wants, if that can be done at once
 ///   push      a registration (message, envelope); false if it could not be handed over by the deadline
 ///   start     from now on calls the handler, from one thread at a time, whenever a time that it asked for has come
 ///   wake_at   asks for a call at that time, if none is due before
@@ -108,6 +115,7 @@ concept BlockingTransport = std::movable<T> && requires(T& transport, detail::Ex
                                                         std::chrono::nanoseconds linger) {
   { transport.now() } -> std::same_as<SteadyTime>;
   { transport.exchange(exchange, deadline) } -> std::same_as<std::optional<Error>>;
+  { transport.post(bytes, bytes) } noexcept -> std::same_as<void>;
   { transport.push(bytes, bytes, deadline) } -> std::same_as<bool>;
   { transport.start(std::move(handler)) } -> std::same_as<void>;
   { transport.wake_at(deadline) } -> std::same_as<void>;

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -79,6 +80,19 @@ class ZmqTransport {
       return failure("query", error);
     } catch (const RegistryError& error) {
       return error.error();
+    }
+  }
+
+  /// Sends a query whose answer nobody wants, if it can be sent at once. Its answer is thrown away by whoever uses the
+  /// connection next.
+  void post(ByteView envelope, ByteView message) noexcept {
+    try {
+      Borrowed connection(*state_);
+      // Or answers to many of these would fill the connection.
+      while (connection->inbox.receive(connection->socket) != detail::Inbox::Received::nothing) {}
+      if (connection->send({envelope, message}) == 0) connection.keep();
+    } catch (const std::exception&) {
+      // Closed, or no memory, or no socket: nobody relies on it.
     }
   }
 

@@ -8,6 +8,7 @@
 #include <zmq.hpp>
 
 #include <registry/transport/zmq_config.hpp>
+#include <registry/transport/zmq_curve.hpp>
 #include <registry/transport/zmq_socket.hpp>
 
 // What the client's transports over ZeroMQ share.
@@ -19,11 +20,12 @@ inline constexpr std::chrono::milliseconds abandoned_linger{100};
 /// Frames of an answer: ours has two. One with more than this is nobody's.
 inline constexpr std::size_t max_answer_frames = 8;
 
-/// Throws RegistryError{ConfigError} for a mark of 0.
+/// Throws RegistryError: ConfigError for a mark of 0, TransportError for keys that libzmq cannot use.
 inline ZmqTransportConfig checked(ZmqTransportConfig config) {
   check_hwm("hwm", config.hwm);
   check_hwm("dealer_hwm", config.dealer_hwm.value_or(config.hwm));
   check_hwm("push_hwm", config.push_hwm.value_or(config.hwm));
+  if (config.curve) require_curve();
   return config;
 }
 
@@ -39,6 +41,11 @@ inline zmq::socket_t open_client_socket(zmq::context_t& context, zmq::socket_typ
     socket.set(zmq::sockopt::reconnect_ivl, zmq_milliseconds(config.reconnect_interval));
     socket.set(zmq::sockopt::reconnect_ivl_max, zmq_milliseconds(config.reconnect_interval_max));
     socket.set(zmq::sockopt::connect_timeout, zmq_milliseconds(config.connect_timeout));
+    if (config.curve) {
+      set_bytes(socket, ZMQ_CURVE_SERVERKEY, config.curve->server_key.bytes());
+      set_bytes(socket, ZMQ_CURVE_PUBLICKEY, config.curve->secret_key.public_key().bytes());
+      set_bytes(socket, ZMQ_CURVE_SECRETKEY, config.curve->secret_key.bytes());
+    }
   });
   connect_socket(socket, for_queries ? "queries" : "registrations", address);
   return socket;

@@ -9,8 +9,10 @@
 #include <string>
 #include <string_view>
 
+#include <registry/error.hpp>
 #include <registry/log.hpp>
 #include <registry/settings.hpp>
+#include <registry/transport/zmq_curve.hpp>
 
 namespace zmq {
 // Only named: including zmq.hpp would cost everyone who merely configures half a second of parsing.
@@ -51,6 +53,9 @@ struct ZmqTransportConfig {
   /// The context to open the sockets on, for instance one with more sockets or a pinned I/O thread; it must not be
   /// terminated before the transport is closed. Null: one of the transport's own, or, over Asio, of the io_context's.
   std::shared_ptr<zmq::context_t> context = nullptr;
+  /// The keys by which hub and client know each other; nothing: the connection is neither encrypted nor known. A client
+  /// whose key the hub refuses hears nothing: its queries time out, its registrations are lost or find no room.
+  std::optional<CurveClient> curve = std::nullopt;
   /// Hears of what no caller can be told.
   LogHook log = log_to_stderr;
 
@@ -64,12 +69,13 @@ struct ZmqTransportConfig {
     return config;
   }
 
-  /// The addresses from DYN_REGISTRY_CLIENT_QUERY_ADDR and DYN_REGISTRY_CLIENT_REGISTER_ADDR, where they are set.
-  /// Throws RegistryError{ConfigError}, naming the variable.
+  /// The addresses from DYN_REGISTRY_CLIENT_QUERY_ADDR and DYN_REGISTRY_CLIENT_REGISTER_ADDR, where they are set, and
+  /// the keys as CurveClient::from_env. Throws RegistryError{ConfigError}, naming the variable.
   static ZmqTransportConfig from_env() {
     ZmqTransportConfig config;
     read_setting("DYN_REGISTRY_CLIENT_QUERY_ADDR", config.query_addr, parse_peer_address);
     read_setting("DYN_REGISTRY_CLIENT_REGISTER_ADDR", config.register_addr, parse_peer_address);
+    config.curve = CurveClient::from_env();
     return config;
   }
 };
@@ -104,14 +110,31 @@ struct ZmqHubConfig {
   std::chrono::milliseconds linger = std::chrono::seconds{1};
   /// The context to open the sockets on; it must not be terminated before the transport is gone. Null: one of its own.
   std::shared_ptr<zmq::context_t> context = nullptr;
+  /// The hub's secret and the clients that it lets in, with the namespaces that each may use; nothing: whoever can
+  /// reach the hub can read and change its catalogue.
+  std::optional<CurveServer> curve = std::nullopt;
+  /// Whether a hub without keys must not start.
+  bool require_security = false;
+  /// Hears at the start of a hub without keys that listens beyond this machine, and of connections that are refused: of
+  /// these on another thread than the hub's.
+  LogHook log = log_to_stderr;
 
-  /// The addresses from DYN_REGISTRY_HUB_QUERY_ADDR and DYN_REGISTRY_HUB_REGISTER_ADDR, where they are set. Throws
-  /// RegistryError{ConfigError}, naming the variable.
+  /// The addresses from DYN_REGISTRY_HUB_QUERY_ADDR and DYN_REGISTRY_HUB_REGISTER_ADDR, whether keys are required from
+  /// DYN_REGISTRY_HUB_SECURITY (required or optional), where they are set, and the keys as CurveServer::from_env.
+  /// Throws RegistryError{ConfigError}, naming the variable.
   static ZmqHubConfig from_env() {
     ZmqHubConfig config;
     read_setting("DYN_REGISTRY_HUB_QUERY_ADDR", config.query_addr, parse_address);
     read_setting("DYN_REGISTRY_HUB_REGISTER_ADDR", config.register_addr, parse_address);
+    read_setting("DYN_REGISTRY_HUB_SECURITY", config.require_security, parse_security);
+    config.curve = CurveServer::from_env();
     return config;
+  }
+
+  /// `required` or `optional`, as a bool that says whether it is the first.
+  static bool parse_security(const std::string& name, std::string_view text) {
+    if (text == "required" || text == "optional") return text == "required";
+    throw RegistryError(ConfigError{name, std::string{text}, "required or optional"});
   }
 };
 

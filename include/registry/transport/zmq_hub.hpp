@@ -6,11 +6,14 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <poll.h>
 #include <zmq.hpp>
@@ -18,9 +21,14 @@
 #include <registry/bytes.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/peer_name.hpp>
+#include <registry/envelope.hpp>
 #include <registry/error.hpp>
+#include <registry/log.hpp>
+#include <registry/message.hpp>
 #include <registry/transport/transport.hpp>
+#include <registry/transport/zap_handler.hpp>
 #include <registry/transport/zmq_config.hpp>
+#include <registry/transport/zmq_curve.hpp>
 #include <registry/transport/zmq_socket.hpp>
 
 namespace registry {
@@ -36,8 +44,8 @@ struct ZmqEndpoints {
 /// still to be sent.
 class ZmqHubTransport {
  public:
-  /// Throws RegistryError: TransportError if an address cannot be bound (with the address and what the system said),
-  /// ConfigError for a mark of 0 or a slice that is none.
+  /// Throws RegistryError: TransportError if an address cannot be bound (with the address and what the system said) or
+  /// keys cannot be used, ConfigError for a mark of 0, a slice that is none, or keys that are required and missing.
   static ZmqHubTransport bind(ZmqHubConfig config = {}) {
     return ZmqHubTransport(std::make_unique<State>(std::move(config)));
   }
@@ -132,6 +140,7 @@ class ZmqHubTransport {
     explicit State(ZmqHubConfig given)
         : config(checked(std::move(given))),
           context(detail::context_or_own(config.context)),
+          zap(let_in()),
           queries(open(zmq::socket_type::router, config.router_hwm), config.max_envelope_frames + 2),
           registrations(open(zmq::socket_type::pull, config.pull_hwm), 2) {
       detail::zmq_attempt("set up the query socket", [&] { queries.socket.set(zmq::sockopt::router_mandatory, true); });
@@ -139,6 +148,7 @@ class ZmqHubTransport {
       detail::bind_socket(registrations.socket, "registrations", config.register_addr);
       endpoints = {
           queries.socket.get(zmq::sockopt::last_endpoint), registrations.socket.get(zmq::sockopt::last_endpoint)};
+      warn_of_strangers();
     }
 
     bool has_message() { return queries.has_message() || registrations.has_message(); }
@@ -151,16 +161,68 @@ class ZmqHubTransport {
         throw RegistryError(
             ConfigError{"slice", std::to_string(config.slice.count()) + " ns", "a duration above zero"});
       }
+      if (config.require_security && !config.curve) {
+        throw RegistryError(ConfigError{"curve", "", "keys, because security is required of this hub"});
+      }
+      if (config.curve) detail::require_curve();
       return config;
+    }
+
+    /// Tells libzmq whom to let in, before there is a socket that it could let anyone in by.
+    std::unique_ptr<detail::ZapDomain> let_in() {
+      if (!config.curve) return nullptr;
+      std::vector<CurvePublicKey> allowed;
+      for (const CurveAllowedClient& client : config.curve->allowed_clients) {
+        allowed.push_back(client.key);
+        clients.emplace(client.key.z85(), &client);
+      }
+      return std::make_unique<detail::ZapDomain>(*context, std::move(allowed), config.log);
+    }
+
+    void warn_of_strangers() const {
+      if (config.curve || !config.log) return;
+      if (is_local(endpoints.query_addr) && is_local(endpoints.register_addr)) return;
+      config.log(
+          LogLevel::warning,
+          "this hub has no keys and listens beyond this machine, at " + endpoints.query_addr + " and " +
+              endpoints.register_addr +
+              ": whoever can reach it can read and change its catalogue. Give it keys, or bind it to 127.0.0.1.");
+    }
+
+    static bool is_local(std::string_view endpoint) {
+      return endpoint.starts_with("ipc://") || endpoint.starts_with("inproc://") ||
+             endpoint.starts_with("tcp://127.") || endpoint.starts_with("tcp://[::1]:");
+    }
+
+    /// The namespace that the message in the inbox is for, if its sender may not use it. A message of nobody, which can
+    /// only be if the ZAP handler had to give up, may use none.
+    std::optional<std::string_view> denied(detail::Inbox& inbox, std::optional<ByteView> frame) const {
+      if (!config.curve) return std::nullopt;
+      const std::optional<Envelope> envelope = frame ? Envelope::decode(*frame) : std::nullopt;
+      const std::string_view name = envelope ? envelope->name_space : default_namespace;
+      const auto client = clients.find(inbox.property("User-Id").value_or(std::string_view{}));
+      if (client != clients.end() && client->second->may_use(name)) return std::nullopt;
+      return name;
     }
 
     zmq::socket_t open(zmq::socket_type type, std::optional<int> hwm) {
       const std::string& address = type == zmq::socket_type::router ? config.query_addr : config.register_addr;
-      return detail::open_socket(*context, type, config, hwm.value_or(config.hwm), config.linger, address);
+      zmq::socket_t socket =
+          detail::open_socket(*context, type, config, hwm.value_or(config.hwm), config.linger, address);
+      if (config.curve) {
+        detail::zmq_attempt("set up keys", [&] {
+          socket.set(zmq::sockopt::curve_server, true);
+          socket.set(zmq::sockopt::zap_domain, zap->name());
+          detail::set_bytes(socket, ZMQ_CURVE_SECRETKEY, config.curve->secret_key.bytes());
+        });
+      }
+      return socket;
     }
 
     ZmqHubConfig config;
-    std::shared_ptr<zmq::context_t> context;  // outlives the sockets
+    std::shared_ptr<zmq::context_t> context;                                // outlives the sockets
+    std::map<std::string, const CurveAllowedClient*, std::less<>> clients;  // by what libzmq calls their connections
+    std::unique_ptr<detail::ZapDomain> zap;                                 // outlives the sockets
     Socket queries;
     Socket registrations;
     detail::Outbox outbox;
@@ -181,7 +243,14 @@ class ZmqHubTransport {
       case detail::Inbox::Received::nothing: return false;
       case detail::Inbox::Received::message: {
         const Frames frames = inbox.frames();
-        handler.query(frames.front(), frames.subspan(1, frames.size() - 2), frames.back());
+        const Frames envelope = frames.subspan(1, frames.size() - 2);
+        if (const auto name =
+                state_->denied(inbox, envelope.size() == 1 ? std::optional{envelope.front()} : std::nullopt)) {
+          const auto address = [&] { return inbox.property("Peer-Address").value_or("an unknown address"); };
+          handler.denied_query(frames.front(), envelope, address, *name);
+        } else {
+          handler.query(frames.front(), envelope, frames.back());
+        }
         break;
       }
       case detail::Inbox::Received::too_many_frames:
@@ -203,7 +272,12 @@ class ZmqHubTransport {
     const PeerName sender{address};
     if (received == detail::Inbox::Received::message) {
       const Frames frames = inbox.frames();
-      handler.registration(sender, frames.size() == 2 ? std::optional{frames.back()} : std::nullopt, frames.front());
+      const auto second = frames.size() == 2 ? std::optional{frames.back()} : std::nullopt;
+      if (const auto name = state_->denied(inbox, second)) {
+        handler.denied_registration(sender, *name);
+      } else {
+        handler.registration(sender, second, frames.front());
+      }
     } else {
       handler.malformed(sender, "a registration of " + std::to_string(inbox.count()) + " frames, at most 2");
     }

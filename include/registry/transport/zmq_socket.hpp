@@ -81,8 +81,11 @@ inline std::shared_ptr<zmq::context_t> context_or_own(const std::shared_ptr<zmq:
     auto context = std::make_shared<zmq::context_t>();
 #ifdef SCHED_BATCH
     // Where libzmq's thread shares a core with the one that gives it messages, it then waits until that has no more of
-    // them, and does not take the core from it for each: half the cost of a message is in these changes.
-    context->set(zmq::ctxopt::thread_sched_policy, SCHED_BATCH);
+    // them, and does not take the core from it for each: half the cost of a message is in these changes. Only where
+    // threads are scheduled as usual: libzmq's inherits the policy and priority of this one, and ends the process if it
+    // may not change from those to SCHED_BATCH (from real time it may not for its priority, from SCHED_IDLE for its
+    // policy).
+    if (sched_getscheduler(0) == SCHED_OTHER) context->set(zmq::ctxopt::thread_sched_policy, SCHED_BATCH);
 #endif
     return context;
   });
@@ -113,6 +116,11 @@ zmq::socket_t open_socket(zmq::context_t& context, zmq::socket_type type, const 
     if (address.find('[') != std::string_view::npos) socket.set(zmq::sockopt::ipv6, true);
     return socket;
   });
+}
+
+/// Sets an option that is bytes, without the copies that a text would be.
+inline void set_bytes(zmq::socket_ref socket, int option, ByteView bytes) {
+  if (zmq_setsockopt(socket.handle(), option, bytes.data(), bytes.size()) != 0) throw zmq::error_t();
 }
 
 /// Throws RegistryError{TransportError} with the operation, the address and what libzmq says.
@@ -277,11 +285,13 @@ class Inbox {
   /// The frames kept; valid until the next `receive` or `clear`.
   Frames frames() const noexcept { return Frames{views_}.first(std::min(count_, views_.size())); }
 
-  /// What libzmq knows of the message, for instance its "Peer-Address"; nothing where it does not. A copy, valid until
-  /// the next call. Never inlined: the thread sanitizer cannot see how libzmq hands such a text from its thread to
+  /// What libzmq knows of the message received, for instance its "Peer-Address"; nothing where it does not. A copy, valid
+  /// until the next call. Never inlined: the thread sanitizer cannot see how libzmq hands such a text from its thread to
   /// ours, so this one function, which does nothing else, is named in its suppressions.
   [[gnu::noinline]] std::optional<std::string_view> property(const char* name) {
-    const char* value = zmq_msg_gets(messages_.front().handle(), name);
+    // Of the last frame: a ROUTER makes the first itself, and knows nothing of it.
+    zmq::message_t& frame = messages_[std::min(count_, messages_.size()) - 1];
+    const char* value = zmq_msg_gets(frame.handle(), name);
     if (value == nullptr) return std::nullopt;
     return property_ = value;
   }

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <registry/core/claim_state.hpp>
+#include <registry/core/instant.hpp>
+#include <registry/error.hpp>
+#include <registry/list_view.hpp>
+#include <registry/message.hpp>
+
+namespace registry {
+
+/// What an acknowledged registration has come to: one outcome per entry, in their order, and the entries refused.
+template <class EntryType>
+struct RegisterResult {
+  std::vector<RegisterStatus> statuses;
+  std::vector<EntryType> refused;
+
+  bool all_stored() const noexcept { return refused.empty(); }
+
+  static RegisterResult of(std::span<const EntryType> entries, std::vector<RegisterStatus> statuses) {
+    RegisterResult result{std::move(statuses), {}};
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      if (result.statuses[i] != RegisterStatus::stored) result.refused.push_back(entries[i]);
+    }
+    return result;
+  }
+};
+
+/// The right to store some blocks, from `client.claim(keys)`: what it has been granted is its alone, even among the
+/// threads of one client. What is neither registered nor given back when it ends is given back then, at once and
+/// without waiting for the network; what cannot be sent runs out by itself. For one thread at a time; its client may be
+/// closed or gone before it. Calls throw RegistryError, as those of the client do.
+template <class Driver>
+class Claim {
+ public:
+  using key_type = typename Driver::K;
+  using EntryType = typename Driver::EntryType;
+
+  Claim(const std::shared_ptr<Driver>& driver, std::shared_ptr<ClaimState<key_type>> state) noexcept
+      : driver_(driver), state_(std::move(state)) {}
+  Claim(Claim&&) noexcept = default;
+  Claim& operator=(Claim&& other) noexcept {
+    if (this != &other) {
+      release();
+      driver_ = std::move(other.driver_);
+      state_ = std::move(other.state_);
+    }
+    return *this;
+  }
+  ~Claim() { release(); }
+
+  /// What the hub said at first: the blocks to store, those that are stored, and those that others are storing.
+  const std::vector<key_type>& granted() const noexcept { return state_->result().can_offload; }
+  const std::vector<key_type>& already_stored() const noexcept { return state_->result().already_stored; }
+  const std::vector<key_type>& leased() const noexcept { return state_->result().leased; }
+
+  /// What has been granted and is neither registered nor given back nor lost.
+  std::vector<key_type> held() const { return state_->held(); }
+  /// What has been granted and lost, as far as the hub has said so.
+  std::vector<key_type> lost() const { return state_->lost(); }
+
+  /// A number that is higher for every later grant of the same key, also after a restart of the hub, as long as its
+  /// clock does not go back: for names of objects and for conditional writes, so that a late writer harms nobody. 0
+  /// where nothing was granted.
+  std::uint64_t token() const noexcept { return state_->token(); }
+
+  /// Until when the blocks are certainly this claim's, by the clock of its transport: the lease time, counted from when
+  /// its request, or the last renewal, was sent.
+  SteadyTime deadline() const { return state_->deadline(); }
+
+  /// Says that these blocks are stored, and what the hub made of each. Sent again until it has answered; Undelivered,
+  /// with the entries, if that takes longer than `register_timeout`.
+  [[nodiscard]] RegisterResult<EntryType> register_blocks(ListView<EntryType> entries) {
+    auto result = RegisterResult<EntryType>::of(entries, driver()->add_acknowledged(entries, state_->number()));
+    std::vector<key_type> keys;
+    for (const EntryType& entry : entries) keys.push_back(entry.key);
+    state_->registered(keys, result.statuses);
+    return result;
+  }
+
+  /// Has the lease time begin anew for all that is held. Answers what turned out to be no longer held: stored or
+  /// granted to others, because the lease was over.
+  std::vector<key_type> renew() { return driver()->renew(*state_); }
+
+  /// To be called by whoever works on the blocks, as often as he likes, as a sign that he does: renews the leases when
+  /// a third of their time is over. Who hangs does not call it, and so does not hold them for ever.
+  std::vector<key_type> progress() {
+    const auto owner = driver();
+    if (owner->now() < state_->renewal_due()) return {};
+    return owner->renew(*state_);
+  }
+
+  /// Gives back these of the blocks held, or all, for others to store at once. Does not wait for the network.
+  void release(ListView<key_type> keys) {
+    if (const auto owner = driver_.lock()) owner->abandon(state_->number(), state_->give_back(keys));
+  }
+  void release() noexcept {
+    if (state_ == nullptr) return;
+    try {
+      if (const auto owner = driver_.lock()) owner->abandon(state_->number(), state_->give_back_all());
+    } catch (const std::exception&) {
+      // No memory for the list of keys: they run out.
+    }
+  }
+
+ private:
+  std::shared_ptr<Driver> driver() const {
+    auto owner = driver_.lock();
+    if (owner == nullptr) throw RegistryError(Disconnected{"the client of this claim is gone"});
+    return owner;
+  }
+
+  std::weak_ptr<Driver> driver_;
+  std::shared_ptr<ClaimState<key_type>> state_;
+};
+
+}  // namespace registry

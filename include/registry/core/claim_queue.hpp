@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include <registry/bytes.hpp>
+#include <registry/core/instant.hpp>
+#include <registry/detail/flat_map.hpp>
+#include <registry/detail/linked_slab.hpp>
+#include <registry/holder.hpp>
+#include <registry/key.hpp>
+#include <registry/message.hpp>
+
+namespace registry {
+
+/// A claim that waits for keys which others hold, with all that is needed to answer it later.
+template <Key K>
+struct WaitingClaim {
+  Bytes sender;
+  Bytes envelope;
+  Holder holder;
+  std::uint64_t request = 0;
+  std::vector<K> keys;
+  std::vector<OffloadStatus> statuses;
+  SteadyTime since;
+  SteadyTime deadline;
+
+  std::size_t bytes() const noexcept {
+    return sender.size() + envelope.size() + keys.size() * (sizeof(K) + sizeof(OffloadStatus));
+  }
+};
+
+/// Claims that wait, first come, first served, for each key by itself. A claim is in the queue of every key that was
+/// `leased` when it came. Every operation is O(1) or logarithmic for each key it is about. One thread.
+template <Key K>
+class ClaimQueue {
+ public:
+  using Number = std::uint32_t;
+
+  /// Takes in a claim of which at least one key is `leased`. One of the same request that waits already is replaced.
+  void add(WaitingClaim<K> claim) {
+    if (const auto before = find(claim.holder, claim.request)) take(*before);
+    const Number number = claims_.push_back(all_, Waiting{std::move(claim), {}, 0});
+    Waiting& waiting = claims_[number];
+    bytes_ += waiting.claim.bytes();
+    try {
+      waiting.places.assign(waiting.claim.keys.size(), Places::none);
+      for (std::uint32_t i = 0; i < waiting.places.size(); ++i) {
+        if (waiting.claim.statuses[i] == OffloadStatus::leased) enter(waiting, number, i);
+      }
+      by_deadline_.emplace(waiting.claim.deadline, number);
+      by_request_.emplace(name(waiting.claim.holder, waiting.claim.request), number);
+    } catch (...) {
+      take(number);
+      throw;
+    }
+  }
+
+  bool empty() const noexcept { return claims_.size() == 0; }
+  std::size_t size() const noexcept { return claims_.size(); }
+
+  /// What the claims that wait take in memory, roughly.
+  std::size_t bytes() const noexcept { return bytes_; }
+
+  bool is_awaited(const K& key) const { return by_key_.contains(key); }
+
+  /// Who is next for this key.
+  std::optional<Number> first(const K& key) const {
+    const auto it = by_key_.find(key);
+    if (it == by_key_.end()) return std::nullopt;
+    return places_[it->second.front].claim;
+  }
+
+  const WaitingClaim<K>& operator[](Number number) const noexcept { return claims_[number].claim; }
+
+  /// The claim of this request, if it waits.
+  std::optional<Number> find(const Holder& holder, std::uint64_t request) const {
+    const auto it = by_request_.find(name(holder, request));
+    if (it == by_request_.end()) return std::nullopt;
+    return it->second;
+  }
+
+  /// Says to the first claim for this key what has become of it; answers its number if it waits for nothing else.
+  std::optional<Number> decide_first(const K& key, OffloadStatus status) {
+    const Place place = places_[by_key_.at(key).front];
+    Waiting& waiting = claims_[place.claim];
+    waiting.claim.statuses[place.position] = status;
+    leave(waiting, place.position);
+    return waiting.undecided == 0 ? std::optional{place.claim} : std::nullopt;
+  }
+
+  /// Takes a claim out of all its queues.
+  WaitingClaim<K> take(Number number) {
+    Waiting& waiting = claims_[number];
+    for (std::uint32_t i = 0; i < waiting.places.size(); ++i) leave(waiting, i);
+    by_deadline_.erase({waiting.claim.deadline, number});
+    by_request_.erase(name(waiting.claim.holder, waiting.claim.request));
+    bytes_ -= waiting.claim.bytes();
+    return std::move(claims_.erase(all_, number).claim);
+  }
+
+  /// The claim whose wait ends first.
+  std::optional<Number> first_due() const {
+    if (by_deadline_.empty()) return std::nullopt;
+    return by_deadline_.begin()->second;
+  }
+
+  std::optional<SteadyTime> next_deadline() const {
+    if (by_deadline_.empty()) return std::nullopt;
+    return by_deadline_.begin()->first;
+  }
+
+  /// All keys that somebody waits for.
+  std::vector<K> keys() const {
+    std::vector<K> all;
+    all.reserve(by_key_.size());
+    for (const auto& [key, queue] : by_key_) all.push_back(key);
+    return all;
+  }
+
+ private:
+  struct Place {
+    Number claim = 0;
+    std::uint32_t position = 0;
+  };
+  using Places = detail::LinkedSlab<Place>;
+
+  struct Waiting {
+    WaitingClaim<K> claim;
+    std::vector<typename Places::Index> places;  // of each key; none where it is decided
+    std::size_t undecided = 0;
+  };
+  using Name = std::pair<ClientId, std::uint64_t>;
+
+  static Name name(const Holder& holder, std::uint64_t request) { return {holder.id, request}; }
+
+  void enter(Waiting& waiting, Number number, std::uint32_t position) {
+    const auto queue = by_key_.try_emplace(waiting.claim.keys[position]).first;
+    // A key named twice is waited for once.
+    if (!queue->second.empty() && places_[queue->second.back].claim == number) return;
+    try {
+      waiting.places[position] = places_.push_back(queue->second, {number, position});
+    } catch (...) {
+      if (queue->second.empty()) by_key_.erase(queue);
+      throw;
+    }
+    ++waiting.undecided;
+  }
+
+  void leave(Waiting& waiting, std::uint32_t position) {
+    const auto place = std::exchange(waiting.places[position], Places::none);
+    if (place == Places::none) return;
+    const auto queue = by_key_.find(waiting.claim.keys[position]);
+    places_.erase(queue->second, place);
+    if (queue->second.empty()) by_key_.erase(queue);
+    --waiting.undecided;
+  }
+
+  detail::LinkedSlab<Waiting> claims_;
+  typename detail::LinkedSlab<Waiting>::List all_;
+  Places places_;
+  detail::FlatMap<K, typename Places::List> by_key_;
+  std::set<std::pair<SteadyTime, Number>> by_deadline_;
+  std::map<Name, Number> by_request_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace registry

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <registry/core/instant.hpp>
+#include <registry/log.hpp>
+
+namespace registry {
+
+/// Reports what bytes from outside may bring about any number of times: they must not flood the log, so beyond a few
+/// reports a second only their number is told. One thread.
+class Reports {
+ public:
+  explicit Reports(LogHook log) : log_(std::move(log)) {}
+
+  void add(SteadyTime now, const std::string& text) {
+    if (!log_) return;
+    if (now - second_ >= std::chrono::seconds{1}) {
+      if (left_out_ > 0) log_(LogLevel::warning, std::to_string(left_out_) + " more reports were left out");
+      second_ = now;
+      made_ = left_out_ = 0;
+    }
+    if (made_ == per_second) {
+      ++left_out_;
+      return;
+    }
+    ++made_;
+    log_(LogLevel::warning, text);
+  }
+
+ private:
+  static constexpr std::uint64_t per_second = 10;
+
+  LogHook log_;
+  SteadyTime second_{};
+  std::uint64_t made_ = 0;
+  std::uint64_t left_out_ = 0;
+};
+
+}  // namespace registry

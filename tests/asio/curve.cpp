@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keys and namespaces over Asio, as tests/zmq/curve.cpp has them for blocking clients.
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "asio/common.hpp"
+#include "support/catch.hpp"
+#include "zmq/keys.hpp"
+
+using namespace asio_test;
+using zmq_test::KeyedHub;
+
+namespace {
+
+Client in(asio::io_context& io, ZmqTransportConfig config, std::string name, std::chrono::nanoseconds timeout = 20s) {
+  return builder(io, std::move(config)).name_space(std::move(name)).request_timeout(timeout).close_timeout(0ns).build();
+}
+
+/// Asks for the lease of one key, and lets the client work until it has heard.
+Completed<OffloadResult<K>> offload_one(asio::io_context& io, Client& client, Diagnostics diagnostics = {}) {
+  Completed<OffloadResult<K>> outcome;
+  client.async_can_offload(Keys{1}, diagnostics, outcome.token());
+  io.restart();
+  // Not until there is nothing to do: what is registered with a hub that refuses waits for as long as the client lives.
+  while (outcome.calls == 0 && io.run_one_for(zmq_test::limit) > 0) {
+  }
+  return outcome;
+}
+
+}  // namespace
+
+TEST_CASE("an Asio client with the right keys works as any other, on both sockets") {
+  const auto key = CurveSecretKey::random();
+  KeyedHub hub({zmq_test::allow(key, {"a"})});
+  asio::io_context io;
+  Client client = in(io, hub.to(key), "a");
+  CHECK(offload_one(io, client).succeeded());
+  Completed<Blocks> written;
+  client.async_register_blocks({{1, 10}}, written.token());
+  io.restart();
+  io.run();
+  CHECK(written.succeeded());
+  CHECK(zmq_test::eventually([&] { return hub.stats().stored == 1; }));
+  CHECK(hub.log.texts().empty());
+}
+
+TEST_CASE("an Asio client without keys, with another hub's or an unlisted one is not heard") {
+  const auto key = CurveSecretKey::random();
+  KeyedHub hub({zmq_test::allow(key)});
+  ZmqTransportConfig config = hub.to(key);
+  const int wrong = GENERATE(0, 1, 2);
+  if (wrong == 0) config.curve.reset();
+  if (wrong == 1) config.curve->server_key = key.public_key();
+  if (wrong == 2) config.curve->secret_key = CurveSecretKey::random();
+  asio::io_context io;
+  Client client = in(io, config, "default", 200ms);
+  Completed<Blocks> written;
+  client.async_register_blocks({{2, 20}}, written.token());
+  CHECK(offload_one(io, client).failed_with(errc::timeout));
+  Client known = in(io, hub.to(key), "default");
+  CHECK(offload_one(io, known).succeeded());
+  CHECK(hub.stats().queries == 1);
+  CHECK(hub.stats().registrations == 0);
+}
+
+TEST_CASE("an Asio client hears at its first call that its key may not use its namespace") {
+  const auto key = CurveSecretKey::random();
+  KeyedHub hub({zmq_test::allow(key, {"a"})});
+  asio::io_context io;
+  Client client = in(io, hub.to(key), "b");
+  Diagnostics diagnostics;
+  CHECK(offload_one(io, client, diagnostics).failed_with(errc::unsupported));
+  REQUIRE(diagnostics.error());
+  CHECK(to_string(*diagnostics.error()).find("key may not use namespace \"b\"") != std::string::npos);
+  CHECK(hub.stats().denied == 1);
+  CHECK(hub.namespaces() == std::vector<std::string>{"default"});
+}

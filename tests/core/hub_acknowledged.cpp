@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+// Registrations that are answered, repeated and applied once; removals that depend on the value.
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include <registry/trailer.hpp>
+
+#include "core/test_hub.hpp"
+#include "support/catch.hpp"
+
+using namespace registry;
+using namespace registry::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+using C = BinaryCodec<Number, Number, NoMetadata>;
+using Outcomes = std::vector<RegisterStatus>;
+
+constexpr auto stored = RegisterStatus::stored;
+constexpr auto lease_conflict = RegisterStatus::lease_conflict;
+constexpr auto limit_exceeded = RegisterStatus::limit_exceeded;
+constexpr auto storage_error = RegisterStatus::storage_error;
+
+struct How {
+  std::optional<std::uint64_t> sequence = std::nullopt;
+  std::optional<std::uint64_t> resent = std::nullopt;
+  std::optional<std::uint64_t> claim = std::nullopt;
+  std::optional<std::uint64_t> after = std::nullopt;
+};
+
+template <class Hub>
+void send(Hub& hub, Asker& asker, const std::vector<PlainEntry>& entries, How how) {
+  std::vector<Bytes> frames(1);
+  Envelope{++asker.request, *asker.id, how.after, asker.name_space, how.claim, how.sequence, how.resent}.encode(
+      frames[0]);
+  hub.query(asker.sender, frames, TestHub<>::registration(entries));
+}
+
+Outcomes outcomes(const Bytes& answer) {
+  MessageType type{};
+  Outcomes all;
+  if (C::decode_type(answer, type) || type != MessageType::register_response || C::decode_statuses(answer, all)) {
+    throw std::runtime_error{"no answer to a registration: " + std::string{as_text(answer)}};
+  }
+  return all;
+}
+
+template <class Hub>
+Outcomes put(Hub& hub, Asker& asker, const std::vector<PlainEntry>& entries, How how) {
+  const std::size_t before = hub.replies.size();
+  send(hub, asker, entries, how);
+  return outcomes(hub.replies.at(before).message);
+}
+
+struct Synced {
+  std::uint64_t applied = 0;
+  std::uint64_t incarnation = 0;
+  std::uint64_t flags = 0;
+  std::uint64_t first_refusal = 0;
+};
+
+template <class Hub>
+Synced sync(Hub& hub, Asker& asker, std::uint64_t first) {
+  Bytes message;
+  C::encode_count(MessageType::sync, first, message);
+  const Bytes answer = hub.ask(asker, message);
+  const auto parts = split_trailer<3>(answer);
+  Synced synced;
+  if (!parts || C::decode_count(parts->first, synced.applied)) throw std::runtime_error{"no answer to a sync"};
+  synced.incarnation = parts->second[0];
+  synced.flags = parts->second[1];
+  synced.first_refusal = parts->second[2];
+  return synced;
+}
+
+HubOptions insisting() {
+  HubOptions options;
+  options.insist_on_holder = true;
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("a registration that asks for it is answered for each entry") {
+  TestHub<> hub({}, Plain(PlainStorage{}, 2));
+  Asker alice = client(1);
+  CHECK(put(hub, alice, {{1, 10, {}}, {2, 20, {}}, {3, 30, {}}, {1, 11, {}}}, {.sequence = 1}) ==
+        Outcomes{stored, stored, limit_exceeded, stored});
+  CHECK(hub.match(alice, {1, 2, 3}) == std::vector<PlainEntry>{{1, 11, {}}, {2, 20, {}}});
+  CHECK(put(hub, alice, {}, {.sequence = 2}).empty());
+  CHECK(hub.stats().entries_registered == 3);
+  CHECK(hub.stats().entries_refused == 1);
+}
+
+TEST_CASE("also one without a number is answered, and without an envelope") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  CHECK(put(hub, alice, {{1, 10, {}}}, {}) == Outcomes{stored});
+  Asker rust = anonymous("rust1");
+  CHECK(outcomes(hub.ask(rust, TestHub<>::registration({{2, 20, {}}}))) == Outcomes{stored});
+  CHECK(hub.stats().stored == 2);
+}
+
+TEST_CASE("a repeat is answered as at first, and changes nothing that came later") {
+  TestHub<> hub({}, Plain(PlainStorage{}, 1));
+  Asker alice = client(1);
+  Asker bob = client(2);
+  const std::vector<PlainEntry> entries{{1, 10, {}}, {2, 20, {}}};
+  CHECK(put(hub, alice, entries, {.sequence = 1}) == Outcomes{stored, limit_exceeded});
+  SECTION("a registration of another") {
+    hub.put(bob, {{1, 11, {}}});
+    CHECK(put(hub, alice, entries, {.sequence = 1, .resent = 1}) == Outcomes{stored, limit_exceeded});
+    CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 11, {}}});
+  }
+  SECTION("a removal") {
+    hub.remove(bob, {1});
+    CHECK(put(hub, alice, entries, {.sequence = 1, .resent = 1}) == Outcomes{stored, limit_exceeded});
+    CHECK(hub.match(alice, {1, 2}).empty());
+  }
+  SECTION("over the other socket") {
+    hub.put(alice, {{1, 12, {}}});  // under number 1
+    CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 10, {}}});
+  }
+  CHECK(hub.stats().repeated == 1);
+}
+
+TEST_CASE("a resend of which the hub cannot know whether it was applied stores absent keys only") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  Asker bob = client(2);
+  hub.put(bob, {{1, 11, {}}});
+  CHECK(put(hub, alice, {{1, 10, {}}, {2, 20, {}}}, {.sequence = 5, .resent = 7}) == Outcomes{stored, stored});
+  CHECK(hub.match(alice, {1, 2}) == std::vector<PlainEntry>{{1, 11, {}}, {2, 20, {}}});
+  // Again it is a repeat, ...
+  hub.remove(bob, {2});
+  put(hub, alice, {{2, 20, {}}}, {.sequence = 5, .resent = 7});
+  CHECK(hub.match(alice, {2}).empty());
+  // ... what was sent after it may have been applied as well, ...
+  put(hub, alice, {{1, 12, {}}}, {.sequence = 6, .resent = 7});
+  CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 11, {}}});
+  // ... and what comes for the first time certainly not.
+  put(hub, alice, {{1, 13, {}}}, {.sequence = 8});
+  CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 13, {}}});
+}
+
+TEST_CASE("a resend that had been lost is applied") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  put(hub, alice, {{1, 10, {}}}, {.sequence = 1});
+  put(hub, alice, {{1, 11, {}}}, {.sequence = 2, .resent = 2});
+  CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 11, {}}});
+}
+
+TEST_CASE("on a hub that insists only the holder's registration counts: the client's or the claim's") {
+  TestHub<> hub(insisting());
+  Asker alice = client(1);
+  Asker bob = client(2);
+  hub.can_offload(alice, {1, 2});
+  CHECK(put(hub, bob, {{1, 10, {}}}, {.sequence = 1}) == Outcomes{lease_conflict});
+  CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 1, .claim = 4}) == Outcomes{lease_conflict});
+  CHECK(put(hub, alice, {{1, 10, {}}, {3, 30, {}}}, {.sequence = 2}) == Outcomes{stored, lease_conflict});
+  // Who comes after his lease is over hears that he is late.
+  hub.pass(30s);
+  CHECK(put(hub, alice, {{2, 20, {}}}, {.sequence = 3}) == Outcomes{lease_conflict});
+  CHECK(hub.stats().stored == 1);
+}
+
+TEST_CASE("a storage that fails is answered for") {
+  struct Failing : PlainStorage {
+    std::optional<Stored<Number, NoMetadata>> insert(PlainEntry entry) {
+      if (entry.key == 2) throw std::runtime_error{"no room on the disk"};
+      return PlainStorage::insert(entry);
+    }
+  };
+  TestHub<NoEviction<Failing>> hub;
+  Asker alice = client(1);
+  CHECK(put(hub, alice, {{1, 10, {}}, {2, 20, {}}}, {.sequence = 1}) == Outcomes{stored, storage_error});
+}
+
+TEST_CASE("an acknowledged registration does not overtake those that it follows, nor is it overtaken") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  send(hub, alice, {{1, 11, {}}}, {.sequence = 2, .after = 1});
+  CHECK(hub.replies.empty());
+  hub.put(alice, {{1, 10, {}}});
+  REQUIRE(hub.replies.size() == 1);
+  CHECK(outcomes(hub.replies[0].message) == Outcomes{stored});
+  CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 11, {}}});
+  // It has a number like the others, and so can be followed.
+  hub.query(alice.sender, alice.envelope(3), TestHub<>::keys(MessageType::remove, {1}));
+  CHECK(hub.replies.size() == 2);
+  put(hub, alice, {{2, 20, {}}}, {.sequence = 3});
+  CHECK(TestHub<>::read_count(hub.replies.back().message, MessageType::remove_response) == 1);
+}
+
+TEST_CASE("a malformed or excessive registration is refused as a query, and changes nothing") {
+  HubOptions options;
+  options.max_keys_per_query = 1;
+  TestHub<> hub(options);
+  Asker alice = client(1);
+  send(hub, alice, {{1, 10, {}}, {2, 20, {}}}, {.sequence = 1});
+  CHECK(TestHub<>::error_text(hub.replies.back().message) == "limit exceeded: max_keys_per_query allows 1, got 2");
+  CHECK(hub.stats().stored == 0);
+  // Its number is free.
+  CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 1}) == Outcomes{stored});
+}
+
+TEST_CASE("a client hears how far its registrations have come, and what was refused of them") {
+  HubOptions options = insisting();
+  options.incarnation = 7;
+  TestHub<> hub(options);
+  Asker alice = client(1);
+  Synced synced = sync(hub, alice, 1);
+  CHECK(synced.applied == 0);
+  CHECK(synced.incarnation == 7);
+  CHECK(synced.flags == hub_insists_on_holder);
+  hub.can_offload(alice, {1, 2});
+  hub.put(alice, {{1, 10, {}}});
+  hub.put(alice, {{9, 90, {}}});
+  alice.sequence = 3;
+  hub.put(alice, {{2, 20, {}}});
+  synced = sync(hub, alice, 1);
+  CHECK(synced.applied == 2);  // the third is missing
+  CHECK(synced.first_refusal == 2);
+  // It asks for the outcome of that one, and is told once more if need be.
+  CHECK(put(hub, alice, {{9, 90, {}}}, {.sequence = 2, .resent = 4}) == Outcomes{lease_conflict});
+  CHECK(put(hub, alice, {{9, 90, {}}}, {.sequence = 2, .resent = 4}) == Outcomes{lease_conflict});
+  synced = sync(hub, alice, 3);
+  CHECK(synced.applied == 2);
+  CHECK(synced.first_refusal == 0);
+  CHECK(sync(hub, alice, 4).applied == 4);
+  TestHub<> other;
+  CHECK(sync(other, alice, 1).flags == 0);
+}
+
+TEST_CASE("a sync without an envelope is nobody's") {
+  TestHub<> hub;
+  Asker rust = anonymous("rust1");
+  Bytes message;
+  C::encode_count(MessageType::sync, 1, message);
+  CHECK(hub.refusal(rust, message) == "not supported by the peer: sync without an envelope");
+}
+
+TEST_CASE("an entry is removed only where it has the value that is named") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  Asker bob = client(2);
+  hub.put(alice, {{1, 10, {}}, {2, 20, {}}, {3, 30, {}}});
+  Bytes message = TestHub<>::registration({{1, 10, {}}, {2, 21, {}}, {4, 40, {}}});
+  message[1] = static_cast<std::byte>(MessageType::remove_if);
+  CHECK(TestHub<>::read_count(hub.ask(bob, message), MessageType::remove_response) == 1);
+  CHECK(hub.match(bob, {1, 2, 3}) == std::vector<PlainEntry>{{2, 20, {}}, {3, 30, {}}});
+  CHECK(hub.gone == std::vector<TestHub<>::Gone>{{{1, 10, {}}, EvictionReason::removed}});
+}

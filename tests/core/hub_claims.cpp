@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: Apache-2.0
+// Claims: holders of their own, that may wait for what others hold.
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <registry/trailer.hpp>
+
+#include "core/test_hub.hpp"
+#include "support/catch.hpp"
+
+using namespace registry;
+using namespace registry::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+using C = BinaryCodec<Number, Number, NoMetadata>;
+
+Bytes claim_message(const Numbers& keys, std::chrono::nanoseconds wait) {
+  Bytes message = TestHub<>::keys(MessageType::claim, keys);
+  append_trailer<1>({static_cast<std::uint64_t>(wait.count())}, message);
+  return message;
+}
+
+struct ClaimReply {
+  Statuses statuses;
+  std::uint64_t incarnation = 0;
+  std::uint64_t token = 0;
+  std::chrono::nanoseconds ttl{};
+  std::chrono::nanoseconds waited{};
+};
+
+ClaimReply read_claim(const Bytes& answer) {
+  MessageType type{};
+  const auto parts = split_trailer<4>(answer);
+  ClaimReply reply;
+  if (C::decode_type(answer, type) || type != MessageType::claim_response || !parts ||
+      C::decode_statuses(parts->first, reply.statuses)) {
+    throw std::runtime_error{"no answer to a claim: " + std::string{as_text(answer)}};
+  }
+  const auto& [incarnation, token, ttl, waited] = parts->second;
+  reply.incarnation = incarnation;
+  reply.token = token;
+  reply.ttl = std::chrono::nanoseconds{static_cast<std::int64_t>(ttl)};
+  reply.waited = std::chrono::nanoseconds{static_cast<std::int64_t>(waited)};
+  return reply;
+}
+
+/// A claim of a client's, with the requests that it makes.
+struct Claimant {
+  Asker asker;
+  std::uint64_t number;
+
+  std::vector<Bytes> envelope() {
+    std::vector<Bytes> frames(1);
+    Envelope{++asker.request, *asker.id, std::nullopt, asker.name_space, number}.encode(frames[0]);
+    return frames;
+  }
+
+  template <class Hub>
+  void send(Hub& hub, const Bytes& message) {
+    hub.query(asker.sender, envelope(), message);
+  }
+
+  /// Claims, and answers what came back at once; nothing where it waits.
+  template <class Hub>
+  std::optional<ClaimReply> claim(Hub& hub, const Numbers& keys, std::chrono::nanoseconds wait = 0s) {
+    const std::size_t before = hub.replies.size();
+    send(hub, claim_message(keys, wait));
+    if (hub.replies.size() == before) return std::nullopt;
+    return read_claim(hub.replies.back().message);
+  }
+
+  template <class Hub>
+  std::uint64_t release(Hub& hub, const Numbers& keys) {
+    const std::size_t before = hub.replies.size();
+    send(hub, TestHub<>::keys(MessageType::release, keys));
+    return TestHub<>::read_count(hub.replies.at(before).message, MessageType::release_response);
+  }
+
+  template <class Hub>
+  std::vector<RenewStatus> renew(Hub& hub, const Numbers& keys, std::uint64_t incarnation) {
+    Bytes message = TestHub<>::keys(MessageType::renew, keys);
+    append_trailer<1>({incarnation}, message);
+    const std::size_t before = hub.replies.size();
+    send(hub, message);
+    const Bytes answer = hub.replies.at(before).message;
+    const auto parts = split_trailer<2>(answer);
+    std::vector<RenewStatus> statuses;
+    if (!parts || C::decode_statuses(parts->first, statuses)) throw std::runtime_error{"no answer to a renewal"};
+    return statuses;
+  }
+
+  /// Withdraws the last request.
+  template <class Hub>
+  void withdraw(Hub& hub, const Numbers& keys) {
+    --asker.request;
+    send(hub, TestHub<>::keys(MessageType::withdraw, keys));
+  }
+};
+
+Claimant claim_of(std::uint64_t n, std::uint64_t number = 1) { return {client(n), number}; }
+
+HubOptions incarnated(std::uint64_t incarnation) {
+  HubOptions options;
+  options.incarnation = incarnation;
+  return options;
+}
+
+/// Who was answered since `from`, in order.
+std::vector<std::string> answered(const TestHub<>& hub, std::size_t from) {
+  std::vector<std::string> who;
+  for (std::size_t i = from; i < hub.replies.size(); ++i) who.push_back(hub.replies[i].recipient);
+  return who;
+}
+
+constexpr auto held = RenewStatus::held;
+constexpr auto stored = RenewStatus::stored;
+constexpr auto lost = RenewStatus::lost;
+
+}  // namespace
+
+TEST_CASE("a claim is a holder of its own, also among those of one client") {
+  TestHub<> hub(incarnated(7));
+  Claimant first = claim_of(1, 1);
+  Claimant second = claim_of(1, 2);
+  Asker alice = client(1);
+  const ClaimReply reply = first.claim(hub, {1, 2}).value();
+  CHECK(reply.statuses == Statuses{granted, granted});
+  CHECK(reply.incarnation == 7);
+  CHECK(reply.ttl == 30s);
+  CHECK(reply.waited == 0s);
+  CHECK(second.claim(hub, {1, 2, 3}).value().statuses == Statuses{leased, leased, granted});
+  CHECK(hub.can_offload(alice, {1, 3, 4}) == Statuses{leased, leased, granted});
+  CHECK(second.claim(hub, {4}).value().statuses == Statuses{leased});
+  // What one gives back is nobody else's business.
+  CHECK(second.release(hub, {1, 2}) == 0);
+  CHECK(first.release(hub, {1, 2}) == 2);
+  CHECK(second.claim(hub, {1}).value().statuses == Statuses{granted});
+}
+
+TEST_CASE("a key named twice in a claim is granted once") {
+  TestHub<> hub;
+  Claimant claim = claim_of(1);
+  CHECK(claim.claim(hub, {1, 1}).value().statuses == Statuses{granted, leased});
+}
+
+TEST_CASE("tokens only grow, from grant to grant and from hub to hub") {
+  Claimant alice = claim_of(1);
+  std::uint64_t last = 0;
+  {
+    TestHub<> hub;
+    for (const Number key : {1U, 2U, 1U}) {
+      const std::uint64_t token = alice.claim(hub, {key}).value().token;
+      CHECK(token > last);
+      last = token;
+    }
+    Claimant bob = claim_of(2);
+    CHECK(bob.claim(hub, {1}).value().token == 0);  // granted nothing
+  }
+  TestHub<> next;
+  next.pass(1ms);
+  CHECK(alice.claim(next, {1}).value().token > last);
+}
+
+TEST_CASE("a claim that is granted something does not wait, nor one for which nobody holds anything") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  Asker writer = client(3);
+  alice.claim(hub, {1});
+  hub.put(writer, {{2, 20, {}}});
+  CHECK(bob.claim(hub, {1, 3}, 10s).value().statuses == Statuses{leased, granted});
+  CHECK(bob.claim(hub, {2}, 10s).value().statuses == Statuses{already_stored});
+  CHECK(bob.claim(hub, {}, 10s).value().statuses.empty());
+  CHECK(bob.claim(hub, {1}).value().statuses == Statuses{leased});
+  CHECK_FALSE(bob.claim(hub, {1, 2}, 10s));
+  CHECK(hub.stats().waiting_claims == 1);
+}
+
+TEST_CASE("who waits is told when the key is registered") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  Asker writer = client(3);
+  alice.claim(hub, {1, 2});
+  REQUIRE_FALSE(bob.claim(hub, {1, 2}, 10s));
+  hub.pass(1s);
+  const std::size_t before = hub.replies.size();
+  hub.put(writer, {{1, 10, {}}});
+  CHECK(hub.replies.size() == before);  // the other one is still leased
+  hub.put(writer, {{2, 20, {}}});
+  REQUIRE(hub.replies.size() == before + 1);
+  CHECK(hub.replies[before].recipient == "peer2");
+  const ClaimReply reply = read_claim(hub.replies[before].message);
+  CHECK(reply.statuses == Statuses{already_stored, already_stored});
+  CHECK(reply.waited == 1s);
+  CHECK(reply.token == 0);
+  CHECK(hub.stats().waiting_claims == 0);
+}
+
+TEST_CASE("who waits is granted the key when it is given back, first come, first served") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  const std::uint64_t token = alice.claim(hub, {1}).value().token;
+  std::vector<Claimant> waiting;
+  for (std::uint64_t n = 2; n < 5; ++n) {
+    waiting.push_back(claim_of(n));
+    REQUIRE_FALSE(waiting.back().claim(hub, {1}, 20s));
+  }
+  // Whoever comes now stands behind them, with or without a wait.
+  Asker late = client(9);
+  CHECK(hub.can_offload(late, {1}) == Statuses{leased});
+  std::size_t before = hub.replies.size();
+  CHECK(alice.release(hub, {1}) == 1);
+  CHECK(answered(hub, before) == std::vector<std::string>{"peer1", "peer2"});
+  const ClaimReply reply = read_claim(hub.replies.back().message);
+  CHECK(reply.statuses == Statuses{granted});
+  CHECK(reply.token > token);
+  CHECK(hub.can_offload(late, {1}) == Statuses{leased});
+  before = hub.replies.size();
+  CHECK(waiting[0].release(hub, {1}) == 1);
+  CHECK(answered(hub, before) == std::vector<std::string>{"peer2", "peer3"});
+  CHECK(hub.stats().granted == 3);
+}
+
+TEST_CASE("a thousand who wait for one key cost one grant, and nobody is forgotten") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  alice.claim(hub, {1});
+  for (std::uint64_t n = 0; n < 1000; ++n) REQUIRE_FALSE(claim_of(100 + n).claim(hub, {1}, 60s));
+  const HubStats before = hub.stats();
+  alice.release(hub, {1});
+  CHECK(hub.stats().granted == before.granted + 1);
+  CHECK(hub.stats().waiting_claims == 999);
+  Asker writer = client(100);
+  const std::size_t replies = hub.replies.size();
+  hub.put(writer, {{1, 10, {}}});
+  CHECK(hub.replies.size() == replies + 999);
+  CHECK(hub.stats().granted == before.granted + 1);
+  CHECK(hub.stats().queries == before.queries + 1);
+  CHECK(hub.stats().waiting_claims == 0);
+}
+
+TEST_CASE("who waits is granted the key as soon as its lease is over, and not before whoever asks then") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  alice.claim(hub, {1});
+  hub.tick();
+  hub.pass(100ms);
+  REQUIRE_FALSE(bob.claim(hub, {1}, 60s));
+  CHECK(hub.core.next_deadline().value() <= hub.now.lease + 29'900ms);
+  SECTION("by the tick that is asked for") {
+    hub.pass(29'899ms);
+    const std::size_t before = hub.replies.size();
+    hub.tick();
+    CHECK(hub.replies.size() == before);
+    hub.pass(1ms);
+    CHECK(hub.core.next_deadline().value() <= hub.now.lease);
+    hub.tick();
+    REQUIRE(hub.replies.size() == before + 1);
+    CHECK(read_claim(hub.replies.back().message).waited == 29'900ms);
+  }
+  SECTION("also if somebody asks before the tick") {
+    hub.pass(29'900ms);
+    Asker late = client(3);
+    CHECK(hub.can_offload(late, {1}) == Statuses{leased});
+    hub.tick();
+  }
+  CHECK(hub.replies.back().recipient == "peer2");
+  CHECK(read_claim(hub.replies.back().message).statuses == Statuses{granted});
+}
+
+TEST_CASE("a wait ends at its own time") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  Claimant carol = claim_of(3);
+  alice.claim(hub, {1});
+  REQUIRE_FALSE(bob.claim(hub, {1}, 5s));
+  REQUIRE_FALSE(carol.claim(hub, {1}, 2s));
+  const std::size_t before = hub.replies.size();
+  hub.pass(2s);
+  CHECK(hub.core.next_deadline().value() <= hub.now.lease);
+  hub.tick();
+  CHECK(answered(hub, before) == std::vector<std::string>{"peer3"});
+  CHECK(read_claim(hub.replies.back().message).statuses == Statuses{leased});
+  CHECK(read_claim(hub.replies.back().message).waited == 2s);
+  hub.pass(3s);
+  hub.tick();
+  CHECK(answered(hub, before) == std::vector<std::string>{"peer3", "peer2"});
+  CHECK(hub.stats().waiting_claims == 0);
+  // Nobody waits any more: the key goes to whoever asks.
+  alice.release(hub, {1});
+  CHECK(carol.claim(hub, {1}).value().statuses == Statuses{granted});
+}
+
+TEST_CASE("no wait is longer than the hub allows") {
+  HubOptions options;
+  options.max_claim_wait = 3s;
+  TestHub<> hub(options);
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  alice.claim(hub, {1});
+  REQUIRE_FALSE(bob.claim(hub, {1}, std::chrono::nanoseconds::max()));
+  hub.pass(3s);
+  const std::size_t before = hub.replies.size();
+  hub.tick();
+  CHECK(hub.replies.size() == before + 1);
+}
+
+TEST_CASE("a grant that cannot be delivered goes to the next who waits") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  Claimant carol = claim_of(3);
+  alice.claim(hub, {1});
+  REQUIRE_FALSE(bob.claim(hub, {1}, 10s));
+  REQUIRE_FALSE(carol.claim(hub, {1}, 10s));
+  std::vector<std::string> tried;
+  Bytes release = TestHub<>::keys(MessageType::release, {1});
+  const auto envelope = alice.envelope();
+  const ByteView frames[] = {envelope[0]};
+  Bytes last;
+  hub.core.query(
+      as_bytes(alice.asker.sender), frames, release, hub.now, [&](ByteView recipient, Frames, ByteView message) {
+        tried.emplace_back(as_text(recipient));
+        last.assign(message.begin(), message.end());
+        return as_text(recipient) != "peer2";
+      });
+  CHECK(tried == std::vector<std::string>{"peer1", "peer2", "peer3"});
+  CHECK(read_claim(last).statuses == Statuses{granted});
+  CHECK(hub.stats().undeliverable == 1);
+  CHECK(hub.stats().leases.active == 1);
+  CHECK(bob.claim(hub, {1}).value().statuses == Statuses{leased});
+}
+
+TEST_CASE("who withdraws waits no longer, and the grant that crossed its way goes to the next") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  Claimant carol = claim_of(3);
+  alice.claim(hub, {1});
+  REQUIRE_FALSE(bob.claim(hub, {1}, 10s));
+  REQUIRE_FALSE(carol.claim(hub, {1}, 10s));
+  SECTION("before it was granted") {
+    bob.withdraw(hub, {1});
+    CHECK(hub.stats().waiting_claims == 1);
+    alice.release(hub, {1});
+  }
+  SECTION("after it was granted") {
+    alice.release(hub, {1});
+    REQUIRE(hub.replies.back().recipient == "peer2");
+    bob.withdraw(hub, {1});
+  }
+  CHECK(hub.replies.back().recipient == "peer3");
+  CHECK(read_claim(hub.replies.back().message).statuses == Statuses{granted});
+}
+
+TEST_CASE("a claim that waits for several keys is granted the first that comes free, and waits for no other then") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  alice.claim(hub, {1, 2, 3});
+  REQUIRE_FALSE(bob.claim(hub, {1, 2, 3, 2}, 10s));
+  alice.release(hub, {2});
+  CHECK(read_claim(hub.replies.back().message).statuses == Statuses{leased, granted, leased, leased});
+  const std::size_t before = hub.replies.size();
+  alice.release(hub, {1, 3});
+  CHECK(hub.replies.size() == before + 1);
+  Asker late = client(3);
+  CHECK(hub.can_offload(late, {1, 3}) == Statuses{granted, granted});
+}
+
+TEST_CASE("a request sent twice waits once") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  alice.claim(hub, {1});
+  REQUIRE_FALSE(bob.claim(hub, {1}, 10s));
+  --bob.asker.request;
+  REQUIRE_FALSE(bob.claim(hub, {1}, 10s));
+  CHECK(hub.stats().waiting_claims == 1);
+  alice.release(hub, {1});
+  CHECK(hub.stats().waiting_claims == 0);
+}
+
+TEST_CASE("claims that wait are bounded in number and in memory, and the refusal names the bound") {
+  const bool in_number = GENERATE(true, false);
+  CAPTURE(in_number);
+  HubOptions options;
+  (in_number ? options.max_waiting_claims : options.max_waiting_bytes) = in_number ? 1 : 99;
+  TestHub<> hub(options);
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  Claimant carol = claim_of(3);
+  alice.claim(hub, {1});
+  REQUIRE_FALSE(bob.claim(hub, {1}, 10s));
+  carol.send(hub, claim_message({1}, 10s));
+  const std::string refusal = TestHub<>::error_text(hub.replies.back().message);
+  CHECK(refusal == (in_number ? "limit exceeded: max_waiting_claims allows 1, got 2"
+                              : "limit exceeded: max_waiting_bytes allows 99, got 100"));
+  alice.release(hub, {1});
+  CHECK(hub.replies.back().recipient == "peer2");
+}
+
+TEST_CASE("a claim beyond the limits of queries is refused") {
+  HubOptions options;
+  options.max_keys_per_query = 2;
+  options.max_leases = 1;
+  TestHub<> hub(options);
+  Claimant alice = claim_of(1);
+  alice.send(hub, claim_message({1, 2, 3}, 0s));
+  CHECK(TestHub<>::error_text(hub.replies.back().message) == "limit exceeded: max_keys_per_query allows 2, got 3");
+  alice.send(hub, claim_message({1, 2}, 0s));
+  CHECK(TestHub<>::error_text(hub.replies.back().message) == "limit exceeded: max_leases allows 1, got 2");
+  CHECK(hub.stats().leases.active == 0);
+}
+
+TEST_CASE("a claim without an envelope is nobody's") {
+  TestHub<> hub;
+  Asker rust = anonymous("rust1");
+  CHECK(hub.refusal(rust, claim_message({1}, 0s)) == "not supported by the peer: a claim without an envelope");
+}
+
+TEST_CASE("those who wait are answered when the hub stops") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  alice.claim(hub, {1});
+  REQUIRE_FALSE(bob.claim(hub, {1}, 10s));
+  hub.core.end_waiting(hub.now, hub.reply());
+  CHECK(read_claim(hub.replies.back().message).statuses == Statuses{leased});
+  CHECK(hub.stats().waiting_claims == 0);
+  CHECK(hub.stats().leases.active == 1);
+}
+
+TEST_CASE("who waits for a key whose object is being deleted is granted it afterwards") {
+  TestHub<> hub;
+  Asker writer = client(3);
+  Claimant bob = claim_of(2);
+  EvictionHandle handle;
+  hub.on_gone = [&](const Departure<Number>& departure) { handle = departure.hold(); };
+  hub.put(writer, {{1, 10, {}}});
+  hub.remove(writer, {1});
+  REQUIRE_FALSE(bob.claim(hub, {1}, 60s));
+  hub.pass(1s);
+  const std::size_t before = hub.replies.size();
+  hub.tick();
+  CHECK(hub.replies.size() == before);
+  handle.reset();
+  hub.pass(1s);
+  CHECK(hub.core.next_deadline().value() <= hub.now.lease);
+  hub.tick();
+  REQUIRE(hub.replies.size() == before + 1);
+  CHECK(read_claim(hub.replies.back().message).statuses == Statuses{granted});
+}
+
+TEST_CASE("who waits while there is no room for a lease is granted one when there is") {
+  HubOptions options;
+  options.max_leases = 1;
+  TestHub<> hub(options);
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  Claimant carol = claim_of(3);
+  alice.claim(hub, {1});
+  REQUIRE_FALSE(bob.claim(hub, {1}, 60s));
+  // The room goes to another key in the moment in which it is there.
+  hub.reachable = false;
+  alice.release(hub, {1});  // bob cannot be reached: it is nobody's now
+  hub.reachable = true;
+  REQUIRE(hub.stats().waiting_claims == 0);
+  alice.claim(hub, {2});
+  REQUIRE_FALSE(carol.claim(hub, {2}, 60s));
+  CHECK(hub.stats().leases.active == 1);
+  alice.release(hub, {2});
+  CHECK(hub.replies.back().recipient == "peer3");
+}
+
+TEST_CASE("a holder keeps its leases by renewing them, and hears which it has lost") {
+  TestHub<> hub(incarnated(7));
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  Asker writer = client(3);
+  alice.claim(hub, {1, 2, 3});
+  hub.pass(20s);
+  hub.put(writer, {{2, 20, {}}});
+  CHECK(alice.renew(hub, {1, 2}, 7) == std::vector{held, stored});
+  CHECK(bob.renew(hub, {1}, 7) == std::vector{lost});
+  hub.pass(20s);
+  CHECK(bob.claim(hub, {1, 3}).value().statuses == Statuses{leased, granted});
+  CHECK(alice.renew(hub, {1, 3, 4}, 7) == std::vector{held, lost, lost});
+  hub.pass(30s);
+  CHECK(alice.renew(hub, {1}, 7) == std::vector{lost});
+  CHECK(hub.stats().leases.renewed == 2);
+}
+
+TEST_CASE("a lease that was renewed outlives the withdrawal of what granted it") {
+  TestHub<> hub(incarnated(7));
+  Claimant alice = claim_of(1);
+  alice.claim(hub, {1});
+  alice.renew(hub, {1}, 7);
+  --alice.asker.request;
+  alice.withdraw(hub, {1});
+  CHECK(hub.stats().leases.active == 1);
+}
+
+TEST_CASE("after a restart claims are claimed back, and until then nothing is granted") {
+  HubOptions options = incarnated(8);
+  options.recovery_time = 10s;
+  TestHub<> hub(options);
+  hub.tick();
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  Asker carol = client(3);
+  hub.pass(1s);
+  CHECK(bob.claim(hub, {1, 2}).value().statuses == Statuses{leased, leased});
+  CHECK(hub.can_offload(carol, {1}) == Statuses{leased});
+  CHECK(alice.renew(hub, {1}, 7) == std::vector{held});
+  CHECK(bob.renew(hub, {1}, 7) == std::vector{lost});
+  hub.put(carol, {{3, 30, {}}});
+  CHECK(bob.renew(hub, {3}, 7) == std::vector{stored});
+  // Who waits for what is free only because nobody has claimed it back is granted it when nobody has.
+  REQUIRE_FALSE(bob.claim(hub, {1, 2}, 60s));
+  hub.pass(9s);
+  const std::size_t before = hub.replies.size();
+  hub.tick();
+  REQUIRE(hub.replies.size() == before + 1);
+  CHECK(read_claim(hub.replies.back().message).statuses == Statuses{leased, granted});
+  CHECK(hub.can_offload(carol, {4}) == Statuses{granted});
+}
+
+TEST_CASE("without a recovery time a claim is had back as long as nothing speaks against it") {
+  TestHub<> hub(incarnated(8));
+  hub.tick();
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  CHECK(bob.claim(hub, {2, 3}).value().statuses == Statuses{granted, granted});
+  SECTION("what nobody has been granted") { CHECK(alice.renew(hub, {1, 2}, 7) == std::vector{held, lost}); }
+  SECTION("not when a grant has ended, of which no more is known") {
+    bob.release(hub, {2});
+    CHECK(alice.renew(hub, {2}, 7) == std::vector{lost});
+  }
+  SECTION("not when something that was stored has gone") {
+    Asker writer = client(4);
+    hub.put(writer, {{2, 20, {}}});
+    hub.remove(writer, {2});
+    CHECK(alice.renew(hub, {2}, 7) == std::vector{lost});
+  }
+  SECTION("not when every lease of the hub before is over anyway") {
+    hub.pass(30s);
+    CHECK(alice.renew(hub, {1}, 7) == std::vector{lost});
+  }
+  SECTION("and not what this hub itself would know of") { CHECK(alice.renew(hub, {1}, 8) == std::vector{lost}); }
+}

@@ -27,8 +27,9 @@ class Grants {
 
   explicit Grants(const std::filesystem::path& file) : slots_(file, key_count + 2) {}
 
-  /// Where the keys are that the workers ask for now: they go on as blocks are stored. None is below 1,000.
-  std::uint64_t first_key() const { return 1'000 + at(1).load() % (key_count - 10'000); }
+  /// Where the keys are that the workers ask for now, and up to 3,000 further back: they go on as blocks are stored.
+  /// None is below 1,000.
+  std::uint64_t first_key() const { return 4'000 + at(1).load() % (key_count - 10'000); }
   void stored(std::uint64_t keys) { at(1) += keys; }
 
   /// A hub that was killed has forgotten its leases, and the next one grants them anew. Grants of different hubs are

@@ -192,11 +192,15 @@ class Workers {
     return sum;
   }
 
-  /// Whether every worker is answered again and again from now on.
+  /// Whether every worker is answered again and again from now on, and finds what workers have registered.
   bool all_go_on() {
     for (const auto& worker : workers_) {
-      const std::uint64_t before = worker->report().calls;
-      if (!eventually([&] { return worker->report().calls > before + 20; })) return false;
+      const Tally before = worker->report();
+      const auto goes_on = [&] {
+        const Tally now = worker->report();
+        return now.calls > before.calls + 20 && now.found > before.found;
+      };
+      if (!eventually(goes_on)) return false;
     }
     return true;
   }

@@ -208,7 +208,7 @@ class MalformedMessages(WithHub):
         self.assertIn("malformed", self.hub.log)
 
     def test_registrations_with_a_second_frame_that_is_none_of_the_protocol(self):
-        # It could name a namespace that this hub does not know: to take the sender for an anonymous one would be a guess.
+        # It could name a namespace that this hub does not know: to take its sender for an anonymous one is a guess.
         client = self.client()
         client.push_message(p.entries(p.REGISTER, rows(keys(1, 1))), b"what is this")
         client.register(rows(keys(2, 1)))
@@ -222,7 +222,8 @@ class Blocks(WithHub):
     def test_locations_come_back_as_they_were_registered(self):
         client = self.client()
         registered = [
-            (p.key128(0x0123456789ABCDEFFEDCBA9876543210), p.storage_location(p.OBJECT, "bucket/bücher", 2**64 - 1), b""),
+            (p.key128(0x0123456789ABCDEFFEDCBA9876543210),
+             p.storage_location(p.OBJECT, "bucket/bücher", 2**64 - 1), b""),
             (p.key128(2**128 - 1), p.storage_location(p.DISK, "", 0), b""),
             (p.key128(0), p.storage_location(p.DISK, "p" * 60000, 1), b""),
         ]
@@ -249,7 +250,8 @@ class Chains(WithHub):
 
 
 def main():
-    result = unittest.TextTestRunner(verbosity=2).run(unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__]))
+    tests = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
+    result = unittest.TextTestRunner(verbosity=2).run(tests)
     # A file in which no test is found would otherwise be a success.
     if result.testsRun == 0 or not result.wasSuccessful():
         return 1

@@ -32,7 +32,8 @@ search() {
   local optimise=-O0
   if [[ $expected == holds ]]; then optimise=-O1; fi
   : >out
-  if ! { spin "${defines[@]}" -a "$model" && cc "$optimise" -DSAFETY -DMEMLIM=3500 -w -o pan pan.c; } >build.log 2>&1; then
+  if ! { spin "${defines[@]}" -a "$model" &&
+         cc "$optimise" -DSAFETY -DMEMLIM=3500 -w -o pan pan.c; } >build.log 2>&1; then
     cp build.log out
     got="not built"
   else

@@ -21,7 +21,7 @@
  *   one holder    a key is granted to at most one worker that believes in its grant. A worker believes from the answer
  *                 on, and until the ttl is over that it counts from the moment in which it *asked*.
  *   no waiter forgotten   every claim is answered, once, unless something was lost: a worker that waits in vain makes
- *                 the end of an execution an invalid one. (Every execution has an end: all that could go on is bounded.)
+ *                 the end of an execution an invalid one. (Every execution ends: all that could go on is bounded.)
  *   in turn       nobody is granted a key past those who wait for it.
  *   no orphan     while nothing was lost, no lease belongs to a worker that knows nothing of it.
  *   once          a registration that is sent again does not bring back a key that has been evicted since.
@@ -622,7 +622,8 @@ end:
        recovery_left > 0 || lease_left[0] > 0 || lease_left[KEYS - 1] > 0 ||
        (asking[0] && asked_age[0] < TTL) || (held[0] != 0 && held_age[0] < TTL) ||
        (asking[1] && asked_age[1] < TTL) || (held[1] != 0 && held_age[1] < TTL) ||
-       (asking[WORKERS - 1] && asked_age[WORKERS - 1] < TTL) || (held[WORKERS - 1] != 0 && held_age[WORKERS - 1] < TTL) ->
+       (asking[WORKERS - 1] && asked_age[WORKERS - 1] < TTL) ||
+       (held[WORKERS - 1] != 0 && held_age[WORKERS - 1] < TTL) ->
        if
        :: stalls < STALLS -> stalls++; stalled = true
        :: true

@@ -74,13 +74,15 @@ class Worker {
     Micros until;
   };
 
-  /// Of a number that hardly any other question has, so that another one's answer has the wrong one.
+  /// Half of them are new, and half were asked for lately: what nobody stored is granted again when its lease is over,
+  /// and not before. They are of a number that hardly any other question has, so that another one's answer is wrong.
   std::vector<std::uint64_t> some_keys() {
     const std::uint64_t first = grants_.first_key();
     std::vector<std::uint64_t> keys;
-    for (std::uint64_t key = first; key < first + 300; ++key) keys.push_back(key);
-    std::shuffle(keys.begin(), keys.end(), random_);
-    keys.resize(1 + random_() % 60);
+    for (std::size_t rest = 1 + random_() % 60; rest > 0; --rest) {
+      const std::uint64_t key = random_() % 2 == 0 ? first + random_() % 300 : first - random_() % 3'000;
+      if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
+    }
     return keys;
   }
 

@@ -88,6 +88,11 @@ std::variant<Options, int> read_options(int argc, char** argv) {
   app.add_option("--capacity")->type_name("ENTRIES")->description("entries before eviction (1000000)");
   app.add_option("--lease-timeout-secs")->type_name("SECONDS")->description("how long a grant lasts (30)");
   app.add_option("--max-leases")->type_name("LEASES")->description("leases at a time (10000000)");
+  app.add_option("--max-leases-per-client")->type_name("LEASES")->description("those of one client (10000000)");
+  app.add_option("--recovery-time-secs")
+      ->type_name("SECONDS")
+      ->description("after the start grant only what clients have back of the hub before (0)");
+  app.add_flag("--insist-on-holder")->description("only the holder of the lease may register a block");
   app.add_option("--max-namespaces")
       ->type_name("NAMESPACES")
       ->description("namespaces served, each with the capacity (1: only default)");
@@ -123,6 +128,10 @@ std::variant<Options, int> read_options(int argc, char** argv) {
     return registry::parse_number<std::size_t>(name, text, 1);
   };
   read_flag(app, "--max-leases", options.config.options.max_leases, parse_bound);
+  read_flag(app, "--recovery-time-secs", options.config.options.recovery_time,
+            registry::parse_duration<std::chrono::seconds>);
+  options.config.options.insist_on_holder = app.count("--insist-on-holder") > 0;
+  read_flag(app, "--max-leases-per-client", options.config.options.max_leases_per_client, parse_bound);
   read_flag(app, "--max-namespaces", options.config.options.max_namespaces, parse_bound);
   return options;
 }

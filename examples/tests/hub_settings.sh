@@ -58,6 +58,10 @@ start_hub --max-leases 3
 expect_status 1 worker "$query" "$register"
 expect_text err max_leases
 stop_hub TERM
+start_hub --max-leases-per-client 3
+expect_status 1 worker "$query" "$register"
+expect_text err max_leases_per_client
+stop_hub TERM
 unset DYN_REGISTRY_HUB_QUERY_ADDR DYN_REGISTRY_HUB_REGISTER_ADDR DYN_REGISTRY_HUB_CAPACITY
 
 # Only default, unless it is told otherwise.

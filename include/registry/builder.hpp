@@ -109,8 +109,8 @@ template <Key K, Value V, Metadata M, Transport T, class C>
   requires Codec<C, K, V, M>
 class ClientBuilder {
  public:
-  explicit ClientBuilder(T transport, ClientOptions options = {})
-      : transport_(std::move(transport)), options_(std::move(options)) {}
+  explicit ClientBuilder(T transport, ClientOptions options = {}, LossHook<K, V, M> on_undelivered = {})
+      : transport_(std::move(transport)), options_(std::move(options)), on_undelivered_(std::move(on_undelivered)) {}
 
   ClientBuilder&& options(ClientOptions options) && { return set(options_, std::move(options)); }
   ClientBuilder&& batch_size(std::size_t entries) && { return set(options_.batch_size, entries); }
@@ -119,17 +119,26 @@ class ClientBuilder {
   ClientBuilder&& register_timeout(std::chrono::nanoseconds time) && { return set(options_.register_timeout, time); }
   ClientBuilder&& close_timeout(std::chrono::nanoseconds time) && { return set(options_.close_timeout, time); }
   ClientBuilder&& resend_interval(std::chrono::nanoseconds time) && { return set(options_.resend_interval, time); }
+  ClientBuilder&& max_unconfirmed_bytes(std::size_t bytes) && { return set(options_.max_unconfirmed_bytes, bytes); }
+  ClientBuilder&& acknowledged(bool all) && { return set(options_.acknowledged, all); }
   ClientBuilder&& local_cache(std::size_t keys) && { return set(options_.local_cache, keys); }
   ClientBuilder&& local_cache_ttl(std::chrono::nanoseconds time) && { return set(options_.local_cache_ttl, time); }
   ClientBuilder&& registered_ttl(std::chrono::nanoseconds time) && { return set(options_.registered_ttl, time); }
   ClientBuilder&& name_space(std::string name) && { return set(options_.name_space, std::move(name)); }
   ClientBuilder&& log(LogHook hook) && { return set(options_.log, std::move(hook)); }
 
+  /// `hook(entries, why)`, see LossHook.
+  ClientBuilder&& on_undelivered(LossHook<K, V, M> hook) &&
+    requires BlockingTransport<T>
+  {
+    return set(on_undelivered_, std::move(hook));
+  }
+
   /// Another codec for the same types.
   template <class Other>
     requires Codec<Other, K, V, M>
   ClientBuilder<K, V, M, T, Other> codec() && {
-    return ClientBuilder<K, V, M, T, Other>(std::move(transport_), std::move(options_));
+    return ClientBuilder<K, V, M, T, Other>(std::move(transport_), std::move(options_), std::move(on_undelivered_));
   }
 
   RegistryClient<K, V, M, T, C> build() && {
@@ -141,7 +150,11 @@ class ClientBuilder {
     detail::require_not_negative("close_timeout", options_.close_timeout);
     detail::require_positive("local_cache_ttl", options_.local_cache_ttl);
     detail::require_positive("registered_ttl", options_.registered_ttl);
-    return {std::move(transport_), std::move(options_)};
+    if constexpr (BlockingTransport<T>) {
+      return {std::move(transport_), std::move(options_), std::move(on_undelivered_)};
+    } else {
+      return {std::move(transport_), std::move(options_)};
+    }
   }
 
  private:
@@ -153,6 +166,7 @@ class ClientBuilder {
 
   T transport_;
   ClientOptions options_;
+  LossHook<K, V, M> on_undelivered_;
 };
 
 /// Starts a client of a registry of these types: `client<K, V, M>(transport).batch_size(50).build()`.
@@ -184,8 +198,11 @@ class HubBuilder {
   using Core = std::conditional_t<has_namespaces, HubNamespaces<P, C>, HubCore<P, C>>;
   using Hook = std::conditional_t<has_namespaces, NamespaceEvictionHook<K, V, M>, EvictionHook<K, V, M>>;
 
-  explicit HubBuilder(Source source, HubOptions options = {}, Hook on_evict = {})
-      : source_(std::move(source)), options_(std::move(options)), on_evict_(std::move(on_evict)) {}
+  explicit HubBuilder(Source source, HubOptions options = {}, Hook on_evict = {}, RefusalHook<K, V, M> on_refused = {})
+      : source_(std::move(source)),
+        options_(std::move(options)),
+        on_evict_(std::move(on_evict)),
+        on_refused_(std::move(on_refused)) {}
 
   HubBuilder&& options(HubOptions options) && { return set(options_, std::move(options)); }
   HubBuilder&& lease_ttl(std::chrono::nanoseconds time) && { return set(options_.lease_ttl, time); }
@@ -193,6 +210,7 @@ class HubBuilder {
     return set(options_.lease_cleanup_interval, time);
   }
   HubBuilder&& max_leases(std::size_t leases) && { return set(options_.max_leases, leases); }
+  HubBuilder&& max_leases_per_client(std::size_t leases) && { return set(options_.max_leases_per_client, leases); }
   HubBuilder&& max_keys_per_query(std::size_t keys) && { return set(options_.max_keys_per_query, keys); }
   HubBuilder&& insist_on_holder(bool insist) && { return set(options_.insist_on_holder, insist); }
   HubBuilder&& registration_wait(std::chrono::nanoseconds time) && { return set(options_.registration_wait, time); }
@@ -227,17 +245,22 @@ class HubBuilder {
     return std::move(*this);
   }
 
+  /// `hook(name_space, entries, why)`, see RefusalHook.
+  HubBuilder&& on_refused(RefusalHook<K, V, M> hook) && { return set(on_refused_, std::move(hook)); }
+
   /// Another codec for the same types.
   template <class Other>
     requires Codec<Other, K, V, M>
   HubBuilder<P, Other, Source> codec() && {
-    return HubBuilder<P, Other, Source>(std::move(source_), std::move(options_), std::move(on_evict_));
+    return HubBuilder<P, Other, Source>(
+        std::move(source_), std::move(options_), std::move(on_evict_), std::move(on_refused_));
   }
 
   RegistryHub<P, C, Core> build() && {
     detail::require_positive("lease_ttl", options_.lease_ttl);
     detail::require_positive("lease_cleanup_interval", options_.lease_cleanup_interval);
     detail::require_positive("max_leases", options_.max_leases);
+    detail::require_positive("max_leases_per_client", options_.max_leases_per_client);
     detail::require_positive("max_keys_per_query", options_.max_keys_per_query);
     detail::require_positive("registration_wait", options_.registration_wait);
     detail::require_not_negative("stall_tolerance", options_.stall_tolerance);
@@ -245,7 +268,7 @@ class HubBuilder {
     detail::require_not_negative("max_claim_wait", options_.max_claim_wait);
     detail::require_not_negative("recovery_time", options_.recovery_time);
     detail::require_positive("max_namespaces", options_.max_namespaces);
-    return {std::move(source_), std::move(options_), std::move(on_evict_)};
+    return {std::move(source_), std::move(options_), std::move(on_evict_), std::move(on_refused_)};
   }
 
  private:
@@ -258,6 +281,7 @@ class HubBuilder {
   Source source_;
   HubOptions options_;
   Hook on_evict_;
+  RefusalHook<K, V, M> on_refused_;
 };
 
 /// Starts a hub of these types over a storage, which then has no bound, or over an eviction policy:

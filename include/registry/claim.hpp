@@ -13,26 +13,9 @@
 #include <registry/core/instant.hpp>
 #include <registry/error.hpp>
 #include <registry/list_view.hpp>
-#include <registry/message.hpp>
+#include <registry/register_result.hpp>
 
 namespace registry {
-
-/// What an acknowledged registration has come to: one outcome per entry, in their order, and the entries refused.
-template <class EntryType>
-struct RegisterResult {
-  std::vector<RegisterStatus> statuses;
-  std::vector<EntryType> refused;
-
-  bool all_stored() const noexcept { return refused.empty(); }
-
-  static RegisterResult of(std::span<const EntryType> entries, std::vector<RegisterStatus> statuses) {
-    RegisterResult result{std::move(statuses), {}};
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      if (result.statuses[i] != RegisterStatus::stored) result.refused.push_back(entries[i]);
-    }
-    return result;
-  }
-};
 
 /// The right to store some blocks, from `client.claim(keys)`: what it has been granted is its alone, even among the
 /// threads of one client. What is neither registered nor given back when it ends is given back then, at once and

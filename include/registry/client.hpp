@@ -18,8 +18,11 @@
 #include <registry/diagnostics.hpp>
 #include <registry/list_view.hpp>
 #include <registry/message.hpp>
+#include <registry/register_result.hpp>
+#include <registry/stats.hpp>
 #include <registry/transport/blocking_driver.hpp>
 #include <registry/transport/transport.hpp>
+#include <registry/undelivered.hpp>
 
 namespace registry {
 
@@ -80,9 +83,19 @@ class RegistryClient {
 
   RegistryClient(T transport, ClientOptions options)
       : driver_(std::make_shared<Driver>(std::move(transport), std::move(options))) {}
+  RegistryClient(T transport, ClientOptions options, LossHook<K, V, M> on_undelivered)
+    requires BlockingTransport<T>
+      : driver_(std::make_shared<Driver>(std::move(transport), std::move(options), std::move(on_undelivered))) {}
   RegistryClient(RegistryClient&&) noexcept = default;
-  RegistryClient& operator=(RegistryClient&&) noexcept = default;
-  ~RegistryClient() = default;
+  RegistryClient& operator=(RegistryClient&& other) noexcept {
+    if (this != &other) {
+      end();
+      driver_ = std::move(other.driver_);
+    }
+    return *this;
+  }
+  /// Also while a claim of its own is being used on another thread, which then must not be the one to close it.
+  ~RegistryClient() { end(); }
 
   /// Which of these blocks this client shall store: those under `can_offload`, for which it holds a lease now.
   OffloadResult<K> can_offload(ListView<K> keys)
@@ -119,9 +132,11 @@ class RegistryClient {
     return driver_->run(Core::remove_if(entries));
   }
 
-  /// Tells the hub that these blocks are stored: all are accepted and travel with their batch, or none is. Throws
-  /// Undelivered, which holds them, when one cannot be encoded (EncodeError) or when they had to wait at the
-  /// high-water mark for longer than `register_timeout` (Timeout).
+  /// Tells the hub that these blocks are stored: all are accepted and travel with their batch, or none is. They are
+  /// kept, and sent again, until the hub has confirmed them; what it refuses is reported to `on_undelivered`. Throws
+  /// Undelivered, which holds them, when one cannot be encoded (EncodeError) or when they had to wait, at the
+  /// high-water mark or for confirmations, for longer than `register_timeout` (Timeout). If the hub insists on the
+  /// holder, or the option `acknowledged` is set, as `register_acknowledged`; Undelivered holds those refused then.
   void register_blocks(ListView<EntryType> entries)
     requires BlockingTransport<T>
   {
@@ -171,12 +186,20 @@ class RegistryClient {
     return driver_->run(Core::release(copy(keys)));
   }
 
-  /// Hands over what is pending, waits for at most `limit`, and returns the entries that it could not hand over. The
-  /// destructor does the same within `close_timeout` and reports to the log hook.
+  /// Hands over what is pending and waits, for at most `limit`, for the hub to confirm it; returns the entries that
+  /// were not handed over or not confirmed (those may be stored). The destructor does the same within `close_timeout`
+  /// and reports to `on_undelivered` or, without one, to the log hook.
   std::vector<EntryType> close(std::chrono::nanoseconds limit)
     requires BlockingTransport<T>
   {
     return driver_->close(limit);
+  }
+
+  /// What has happened so far. Safe from any thread.
+  ClientStats stats() const noexcept
+    requires BlockingTransport<T>
+  {
+    return driver_->stats();
   }
 
   /// The asynchronous counterparts, which complete with (std::error_code, result) on the handler's executor. Cancelling
@@ -297,6 +320,12 @@ class RegistryClient {
 
  private:
   static std::vector<K> copy(ListView<K> keys) { return {keys.begin(), keys.end()}; }
+
+  void end() noexcept {
+    if constexpr (BlockingTransport<T>) {
+      if (driver_) driver_->end();
+    }
+  }
 
   std::shared_ptr<Driver> driver_;
 };

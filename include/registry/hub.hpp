@@ -44,11 +44,14 @@ class RegistryHub {
   using metadata_type = typename P::metadata_type;
   static constexpr bool has_namespaces = std::same_as<Core, HubNamespaces<P, C>>;
 
-  /// Of what the core is made of: a policy or a function that makes one, the options, the hook for what leaves.
+  /// Of what the core is made of: a policy or a function that makes one, the options, the hooks for what leaves and for
+  /// what is refused.
   template <class Source, class Hook = EvictionHook<key_type, value_type, metadata_type>>
     requires std::constructible_from<Core, Source, HubOptions, Hook>
-  RegistryHub(Source source, HubOptions options, Hook on_evict = {})
-      : state_(std::make_unique<State>(std::move(source), std::move(options), std::move(on_evict))) {}
+  RegistryHub(Source source, HubOptions options, Hook on_evict = {},
+              RefusalHook<key_type, value_type, metadata_type> on_refused = {})
+      : state_(std::make_unique<State>(
+            std::move(source), std::move(options), std::move(on_evict), std::move(on_refused))) {}
 
   /// Answers until `stop` is called; what has arrived by then is still answered, what waits is refused. Throws
   /// RegistryError{TransportError} if the transport fails. Called by one thread at a time.
@@ -70,7 +73,13 @@ class RegistryHub {
     };
     turn(std::chrono::nanoseconds::zero());
     core.tick(now, send);
-    Handler handler{*state_, now, send};
+    // Every message in its own time: one handled in the time of the turn's beginning would have been answered before it
+    // was sent, and what it is granted would end before its sender expects it.
+    const auto message_time = [&]() -> const Instant& {
+      turn(std::chrono::nanoseconds::zero());
+      return now;
+    };
+    Handler handler{*state_, message_time, send};
     while (!state_->stopping.load(std::memory_order_acquire)) {
       const auto asked = time_to_sleep(core, now.lease);
       transport.wait(asked);
@@ -121,9 +130,10 @@ class RegistryHub {
 
  private:
   struct State {
-    template <class Source, class Hook>
-    State(Source source, HubOptions options, Hook on_evict)
-        : core(std::move(source), incarnated(std::move(options)), std::move(on_evict)), reports(core.options().log) {}
+    template <class Source, class Hook, class Refusal>
+    State(Source source, HubOptions options, Hook on_evict, Refusal on_refused)
+        : core(std::move(source), incarnated(std::move(options)), std::move(on_evict), std::move(on_refused)),
+          reports(core.options().log) {}
 
     static HubOptions incarnated(HubOptions options) {
       if (options.incarnation == 0) options.incarnation = ClientId::random().low;
@@ -161,25 +171,25 @@ class RegistryHub {
 
   static constexpr std::chrono::seconds farewell{1};
 
-  template <class Send>
+  template <class Now, class Send>
   struct Handler {
     State& state;
-    const Instant& now;
+    const Now& now;
     const Send& send;
     bool idle = true;
     Bytes refusal{};
 
     void query(ByteView sender, Frames envelope, ByteView message) {
       idle = false;
-      state.core.query(sender, envelope, message, now, send);
+      state.core.query(sender, envelope, message, now(), send);
     }
     void registration(const PeerName& sender, std::optional<ByteView> envelope, ByteView message) {
       idle = false;
-      state.core.registration(sender, envelope, message, now, send);
+      state.core.registration(sender, envelope, message, now(), send);
     }
     void malformed(std::string_view sender, std::string_view why) {
       idle = false;
-      state.core.malformed(sender, why, now);
+      state.core.malformed(sender, why, now());
     }
     void denied_query(ByteView sender, Frames envelope, const PeerName& peer, std::string_view name_space) {
       idle = false;
@@ -200,12 +210,12 @@ class RegistryHub {
     }
     void report(const char* what, const PeerName& peer, std::string_view name_space) {
       state.reports.add(
-          now.lease, std::string{what} + " from " + std::string{peer} + " was denied: " + why(name_space));
+          now().lease, std::string{what} + " from " + std::string{peer} + " was denied: " + why(name_space));
     }
   };
 
-  template <class Send>
-  Handler(State&, const Instant&, const Send&) -> Handler<Send>;
+  template <class Now, class Send>
+  Handler(State&, const Now&, const Send&) -> Handler<Now, Send>;
 
   static std::optional<std::chrono::nanoseconds> time_to_sleep(const Core& core, SteadyTime now) {
     const auto deadline = core.next_deadline();

@@ -73,4 +73,11 @@ struct HubStats {
   }
 };
 
+/// What a client has seen since it was made.
+struct ClientStats {
+  std::uint64_t late_answers = 0;    ///< to requests that were given up; dropped
+  std::uint64_t batches_resent = 0;  ///< registrations that the hub had not confirmed in time
+  std::uint64_t hubs_met = 0;        ///< incarnations of the hub that it has heard of
+};
+
 }  // namespace registry

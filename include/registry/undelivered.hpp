@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -24,5 +26,11 @@ class Undelivered : public RegistryError {
  private:
   std::shared_ptr<const std::vector<Entry<K, V, M>>> entries_;
 };
+
+/// Told of entries that were registered without acknowledgement and that the hub has refused, or has not confirmed when
+/// the client was destroyed (they may be stored then), and why. Called on any thread: it must not block or call the
+/// client. An exception out of it is logged.
+template <class K, class V, class M>
+using LossHook = std::function<void(std::span<const Entry<K, V, M>>, const Error&)>;
 
 }  // namespace registry

@@ -164,7 +164,10 @@ struct Log {
   void operator()(LogLevel level, std::string_view text) const { lines->emplace_back(level, std::string{text}); }
 };
 
-inline auto fake_client(const std::shared_ptr<Script>& script) { return client<Block, Block>(FakeTransport(script)); }
+/// One that asks for no confirmations: a script answers what its test is about.
+inline auto fake_client(const std::shared_ptr<Script>& script) {
+  return client<Block, Block>(FakeTransport(script)).max_unconfirmed_bytes(0);
+}
 
 inline std::vector<BlockEntry> blocks(Block first, std::size_t count) {
   std::vector<BlockEntry> entries;

@@ -282,3 +282,116 @@ TEST_CASE("an entry is removed only where it has the value that is named") {
   CHECK(hub.match(bob, {1, 2, 3}) == std::vector<PlainEntry>{{2, 20, {}}, {3, 30, {}}});
   CHECK(hub.gone == std::vector<TestHub<>::Gone>{{{1, 10, {}}, EvictionReason::removed}});
 }
+
+TEST_CASE("what is refused of a registration that nobody waits for is handed to the hook") {
+  TestHub<> hub(insisting(), Plain(PlainStorage{}, 1));
+  Asker alice = client(1);
+  Asker rust = anonymous("rust1");
+  SECTION("anonymous, to a hub that insists") {
+    hub.can_offload(alice, {1});
+    hub.put(rust, {{1, 10, {}}, {2, 20, {}}});
+    REQUIRE(hub.refused.size() == 1);
+    CHECK(hub.refused[0].name_space == "default");
+    CHECK(hub.refused[0].entries == std::vector<PlainEntry>{{1, 10, {}}, {2, 20, {}}});
+    CHECK(std::holds_alternative<LeaseConflict>(hub.refused[0].why));
+    CHECK(hub.stats().entries_refused == 2);
+  }
+  SECTION("in part, for want of room") {
+    hub.can_offload(alice, {1, 2});
+    hub.put(alice, {{1, 10, {}}, {2, 20, {}}});
+    REQUIRE(hub.refused.size() == 1);
+    CHECK(hub.refused[0].entries == std::vector<PlainEntry>{{2, 20, {}}});
+    CHECK(std::holds_alternative<LimitExceeded>(hub.refused[0].why));
+  }
+  SECTION("for another namespace") {
+    alice.name_space = "elsewhere";
+    hub.put(alice, {{1, 10, {}}});
+    REQUIRE(hub.refused.size() == 1);
+    CHECK(hub.refused[0].name_space == "elsewhere");
+    CHECK(std::holds_alternative<Unsupported>(hub.refused[0].why));
+  }
+  SECTION("not what is stored, nor what is answered") {
+    hub.can_offload(alice, {1});
+    hub.put(alice, {{1, 10, {}}});
+    put(hub, alice, {{2, 20, {}}}, {.sequence = 5});
+    CHECK(hub.refused.empty());
+  }
+  SECTION("also if that throws") {
+    hub.on_refused = [] { throw std::runtime_error{"oops"}; };
+    hub.put(rust, {{1, 10, {}}});
+    CHECK(hub.stats().hook_failures == 1);
+    CHECK(hub.log.back() == "on_refused threw: oops");
+    hub.on_refused = [] { throw 7; };
+    hub.put(rust, {{1, 10, {}}});
+    CHECK(hub.stats().hook_failures == 2);
+  }
+}
+
+TEST_CASE("nothing waits for itself") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 3, .after = 3}) == Outcomes{stored});
+  CHECK(put(hub, alice, {{1, 11, {}}}, {.sequence = 5, .after = 9}) == Outcomes{stored});
+}
+
+TEST_CASE("a sync may wait until a registration has come, and is answered when it has waited long enough") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  Bytes message;
+  C::encode_count(MessageType::sync, 1, message);
+  hub.put(alice, {{1, 10, {}}});
+  hub.query(alice.sender, alice.envelope(2), message);
+  CHECK(hub.replies.empty());
+  const auto applied = [&] {
+    std::uint64_t number = 0;
+    const auto parts = split_trailer<3>(hub.replies.back().message);
+    if (!parts || C::decode_count(parts->first, number)) throw std::runtime_error{"no answer to a sync"};
+    return number;
+  };
+  SECTION("it comes") {
+    hub.put(alice, {{2, 20, {}}});
+    REQUIRE(hub.replies.size() == 1);
+    CHECK(applied() == 2);
+  }
+  SECTION("it does not, and is still waited for by others") {
+    hub.pass(1s);
+    hub.tick();
+    REQUIRE(hub.replies.size() == 1);
+    CHECK(applied() == 1);
+    hub.query(alice.sender, alice.envelope(2), TestHub<>::keys(MessageType::remove, {1}));
+    CHECK(hub.replies.size() == 1);
+  }
+}
+
+TEST_CASE("a sync from the beginning of all numbers is one from the first") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  CHECK(sync(hub, alice, 0).applied == 0);
+  hub.put(alice, {{1, 10, {}}});
+  CHECK(sync(hub, alice, 0).applied == 1);
+}
+
+TEST_CASE("bytes that are no registration do not make one that came a refused one") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}});
+  Bytes envelope;
+  Envelope{1, *alice.id, std::nullopt, alice.name_space}.encode(envelope);
+  hub.put_raw(alice.sender, envelope, {});
+  CHECK(sync(hub, alice, 1).first_refusal == 0);
+  CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 1, .resent = 1}) == Outcomes{stored});
+}
+
+TEST_CASE("a resend of what was only ever sent to this hub, and did not come, is stored as if it came first") {
+  HubOptions options;
+  options.incarnation = 7;
+  TestHub<> hub(options);
+  Asker alice = client(1);
+  put(hub, alice, {{1, 10, {}}}, {.sequence = 1});
+  CHECK(put(hub, alice, {{1, 11, {}}}, {.sequence = 2, .resent = 7}) == Outcomes{stored});
+  CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 11, {}}});
+  // Another hub may have stored it, and somebody else something newer since.
+  CHECK(put(hub, alice, {{1, 12, {}}}, {.sequence = 3, .resent = 6}) == Outcomes{stored});
+  CHECK(put(hub, alice, {{1, 12, {}}}, {.sequence = 4, .resent = 0}) == Outcomes{stored});
+  CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 11, {}}});
+}

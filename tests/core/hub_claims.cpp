@@ -239,7 +239,13 @@ TEST_CASE("a thousand who wait for one key cost one grant, and nobody is forgott
   Asker writer = client(100);
   const std::size_t replies = hub.replies.size();
   hub.put(writer, {{1, 10, {}}});
-  CHECK(hub.replies.size() == replies + 999);
+  // A slice at a time, so that others get their turn; the rest at once.
+  CHECK(hub.replies.size() == replies + 256);
+  for (std::size_t answered = 256; answered < 999; answered += 256) {
+    REQUIRE(hub.core.next_deadline().value() <= hub.now.lease);
+    hub.tick();
+    CHECK(hub.replies.size() == replies + std::min<std::size_t>(answered + 256, 999));
+  }
   CHECK(hub.stats().granted == before.granted + 1);
   CHECK(hub.stats().queries == before.queries + 1);
   CHECK(hub.stats().waiting_claims == 0);
@@ -297,6 +303,20 @@ TEST_CASE("a wait ends at its own time") {
   // Nobody waits any more: the key goes to whoever asks.
   alice.release(hub, {1});
   CHECK(carol.claim(hub, {1}).value().statuses == Statuses{granted});
+}
+
+TEST_CASE("waits that end together are ended a slice at a time") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  alice.claim(hub, {1});
+  for (std::uint64_t n = 0; n < 300; ++n) REQUIRE_FALSE(claim_of(100 + n).claim(hub, {1}, 5s));
+  const std::size_t before = hub.replies.size();
+  hub.pass(5s);
+  hub.tick();
+  CHECK(hub.replies.size() == before + 256);
+  CHECK(hub.core.next_deadline().value() <= hub.now.lease);
+  hub.tick();
+  CHECK(hub.replies.size() == before + 300);
 }
 
 TEST_CASE("no wait is longer than the hub allows") {
@@ -393,7 +413,7 @@ TEST_CASE("claims that wait are bounded in number and in memory, and the refusal
   const bool in_number = GENERATE(true, false);
   CAPTURE(in_number);
   HubOptions options;
-  (in_number ? options.max_waiting_claims : options.max_waiting_bytes) = in_number ? 1 : 99;
+  (in_number ? options.max_waiting_claims : options.max_waiting_bytes) = in_number ? 1 : 1'200;
   TestHub<> hub(options);
   Claimant alice = claim_of(1);
   Claimant bob = claim_of(2);
@@ -402,8 +422,8 @@ TEST_CASE("claims that wait are bounded in number and in memory, and the refusal
   REQUIRE_FALSE(bob.claim(hub, {1}, 10s));
   carol.send(hub, claim_message({1}, 10s));
   const std::string refusal = TestHub<>::error_text(hub.replies.back().message);
-  CHECK(refusal == (in_number ? "limit exceeded: max_waiting_claims allows 1, got 2"
-                              : "limit exceeded: max_waiting_bytes allows 99, got 100"));
+  CHECK(refusal.starts_with(in_number ? "limit exceeded: max_waiting_claims allows 1, got 2"
+                                      : "limit exceeded: max_waiting_bytes allows 1200, got 12"));
   alice.release(hub, {1});
   CHECK(hub.replies.back().recipient == "peer2");
 }
@@ -464,21 +484,49 @@ TEST_CASE("who waits while there is no room for a lease is granted one when ther
   HubOptions options;
   options.max_leases = 1;
   TestHub<> hub(options);
+  Asker writer = client(1);
+  Claimant bob = claim_of(2);
+  Claimant carol = claim_of(3);
+  EvictionHandle handle;
+  hub.on_gone = [&](const Departure<Number>& departure) { handle = departure.hold(); };
+  hub.put(writer, {{1, 10, {}}});
+  hub.remove(writer, {1});
+  REQUIRE_FALSE(bob.claim(hub, {1}, 60s));
+  REQUIRE(carol.claim(hub, {2}).value().statuses == Statuses{granted});
+  handle.reset();
+  const std::size_t before = hub.replies.size();
+  hub.pass(1s);
+  hub.tick();
+  CHECK(hub.replies.size() == before);  // the key is free, but there is no room
+  carol.release(hub, {2});
+  CHECK(hub.replies.size() == before + 1);
+  hub.pass(1s);
+  hub.tick();
+  REQUIRE(hub.replies.size() == before + 2);
+  CHECK(hub.replies.back().recipient == "peer2");
+  CHECK(read_claim(hub.replies.back().message).statuses == Statuses{granted});
+}
+
+TEST_CASE("who waits and has his share of leases by then is passed over") {
+  HubOptions options;
+  options.max_leases_per_client = 1;
+  TestHub<> hub(options);
   Claimant alice = claim_of(1);
   Claimant bob = claim_of(2);
+  Claimant again = claim_of(2, 2);
   Claimant carol = claim_of(3);
   alice.claim(hub, {1});
   REQUIRE_FALSE(bob.claim(hub, {1}, 60s));
-  // The room goes to another key in the moment in which it is there.
-  hub.reachable = false;
-  alice.release(hub, {1});  // bob cannot be reached: it is nobody's now
-  hub.reachable = true;
-  REQUIRE(hub.stats().waiting_claims == 0);
-  alice.claim(hub, {2});
-  REQUIRE_FALSE(carol.claim(hub, {2}, 60s));
-  CHECK(hub.stats().leases.active == 1);
-  alice.release(hub, {2});
-  CHECK(hub.replies.back().recipient == "peer3");
+  REQUIRE_FALSE(carol.claim(hub, {1}, 60s));
+  REQUIRE(again.claim(hub, {2}).value().statuses == Statuses{granted});
+  // All claims of a client count together.
+  again.send(hub, claim_message({3}, 0s));
+  CHECK(TestHub<>::error_text(hub.replies.back().message) == "limit exceeded: max_leases_per_client allows 1, got 2");
+  const std::size_t before = hub.replies.size();
+  alice.release(hub, {1});
+  CHECK(answered(hub, before) == std::vector<std::string>{"peer1", "peer2", "peer3"});
+  CHECK(read_claim(hub.replies[before + 1].message).statuses == Statuses{leased});
+  CHECK(read_claim(hub.replies[before + 2].message).statuses == Statuses{granted});
 }
 
 TEST_CASE("a holder keeps its leases by renewing them, and hears which it has lost") {

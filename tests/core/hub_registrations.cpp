@@ -209,8 +209,22 @@ TEST_CASE("registrations for a namespace that the hub does not serve are dropped
   CHECK(hub.stats().entries_registered == 0);
   CHECK(hub.stats().malformed == 0);
   CHECK(hub.log == std::vector<std::string>{
-                       "a registration from peer1 was dropped: 2 entries for namespace \"tenant-a\"; this hub "
-                       "serves \"default\""});
+                       "a registration from peer1 was dropped, with 2 entries: not supported by the peer: namespace "
+                       "\"tenant-a\"; this hub serves \"default\""});
+}
+
+TEST_CASE("registrations of more entries than the hub takes at a time are dropped, counted and logged") {
+  HubOptions options;
+  options.max_keys_per_query = 2;
+  TestHub<> hub(options);
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}, {2, 20, {}}});
+  hub.put(alice, {{3, 10, {}}, {4, 20, {}}, {5, 20, {}}});
+  CHECK(hub.stats().stored == 2);
+  CHECK(hub.stats().entries_refused == 3);
+  CHECK(hub.log == std::vector<std::string>{
+                       "a registration from peer1 was dropped, with 3 entries: limit exceeded: max_keys_per_query "
+                       "allows 2, got 3"});
 }
 
 TEST_CASE("an empty registration changes nothing") {

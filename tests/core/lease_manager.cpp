@@ -22,10 +22,11 @@ class Leases {
  public:
   using Key = std::uint64_t;
 
-  Leases(std::chrono::nanoseconds ttl, std::size_t max_leases) : leases_(table_, ttl, max_leases) {}
+  Leases(std::chrono::nanoseconds ttl, std::size_t max_leases, std::size_t max_per_client = 1'000'000)
+      : leases_(table_, ttl, max_leases, max_per_client) {}
 
   LeaseAnswer acquire(Key key, const Holder& holder, std::uint64_t request, SteadyTime now) {
-    return leases_.acquire(find(key), key, table_.hash(key), holder, request, now);
+    return leases_.acquire(find(key), key, table_.hash(key), holder, leases_.account(holder.id), request, now);
   }
   bool release(Key key, const Holder& holder, SteadyTime now) {
     return leases_.release(key, table_.hash(key), holder, now);
@@ -227,4 +228,38 @@ TEST_CASE("leases that come and go allocate nothing once there was room for as m
   cycle(5'000, 1);
   CHECK(allocated_by([&] { cycle(500, 2); }) == 0);
   CHECK(leases.stats().released == 5'500);
+}
+
+TEST_CASE("no client holds more leases than its share, however they end") {
+  Leases leases(30s, 100, 2);
+  CHECK(leases.acquire(1, alice, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(2, alice, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(3, alice, 1, start) == LeaseAnswer::client_full);
+  // Others have theirs, and what it has it may have again.
+  CHECK(leases.acquire(3, bob, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(1, alice, 2, start) == LeaseAnswer::granted);
+  CHECK(leases.release(1, alice, start));
+  CHECK(leases.acquire(4, alice, 3, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(5, alice, 3, start) == LeaseAnswer::client_full);
+  leases.convert(4, start);
+  CHECK(leases.acquire(5, alice, 4, start) == LeaseAnswer::granted);
+  CHECK(leases.withdraw(5, alice, 4, start));
+  CHECK(leases.acquire(6, alice, 5, start + 1s) == LeaseAnswer::granted);
+  // 2 is over; that counts when it is collected, or when somebody else has it.
+  CHECK(leases.acquire(7, alice, 6, start + 30s) == LeaseAnswer::client_full);
+  CHECK(leases.acquire(2, bob, 7, start + 30s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(7, alice, 8, start + 30s) == LeaseAnswer::granted);
+  CHECK(leases.expire(start + 31s, 100) == 2);
+  CHECK(leases.acquire(8, alice, 9, start + 31s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(9, alice, 9, start + 31s) == LeaseAnswer::client_full);
+}
+
+TEST_CASE("a lease that is over passes to another only within his share") {
+  Leases leases(30s, 100, 1);
+  CHECK(leases.acquire(1, alice, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(2, bob, 1, start + 1s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(1, bob, 2, start + 30s) == LeaseAnswer::client_full);
+  // To itself it does.
+  CHECK(leases.acquire(1, alice, 2, start + 30s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(3, alice, 3, start + 30s) == LeaseAnswer::client_full);
 }

@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -75,12 +77,17 @@ class TestHub {
   using Gone = std::pair<EntryType, EvictionReason>;
 
   explicit TestHub(HubOptions options = {}, P policy = P{typename PolicyStorage<P>::type{}})
-      : core(std::move(policy), logging(std::move(options)),
-             [this](const K& key, const V& value, const M& metadata, EvictionReason reason,
-                    const Departure<K>& departure) {
-               gone.push_back({{key, value, metadata}, reason});
-               if (on_gone) on_gone(departure);
-             }) {}
+      : core(
+            std::move(policy), logging(std::move(options)),
+            [this](
+                const K& key, const V& value, const M& metadata, EvictionReason reason, const Departure<K>& departure) {
+              gone.push_back({{key, value, metadata}, reason});
+              if (on_gone) on_gone(departure);
+            },
+            [this](std::string_view name_space, std::span<const EntryType> entries, const Error& why) {
+              refused.push_back({std::string{name_space}, {entries.begin(), entries.end()}, why});
+              if (on_refused) on_refused();
+            }) {}
   TestHub(const TestHub&) = delete;
   TestHub& operator=(const TestHub&) = delete;
 
@@ -198,6 +205,13 @@ class TestHub {
   std::vector<std::string> log;
   std::vector<Gone> gone;
   std::function<void(const Departure<K>&)> on_gone;
+  struct Refused {
+    std::string name_space;
+    std::vector<EntryType> entries;
+    Error why;
+  };
+  std::vector<Refused> refused;
+  std::function<void()> on_refused;
   HubCore<P, C> core;
 
  private:

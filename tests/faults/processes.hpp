@@ -47,7 +47,10 @@ bool eventually(Condition condition) {
 /// A registry_hub, which can be killed, stopped and started anew at the same addresses.
 class Hub {
  public:
-  explicit Hub(std::chrono::seconds lease_ttl = ttl) : lease_ttl_(lease_ttl) { start(); }
+  explicit Hub(std::chrono::seconds lease_ttl = ttl, std::vector<std::string> flags = {})
+      : lease_ttl_(lease_ttl), flags_(std::move(flags)) {
+    start();
+  }
   ~Hub() {
     if (process_) kill();
   }
@@ -55,9 +58,10 @@ class Hub {
   Hub& operator=(const Hub&) = delete;
 
   void start() {
-    process_ = std::make_unique<concurrency_test::Process>(std::vector<std::string>{
-        REGISTRY_HUB, "--query-addr", queries_, "--register-addr", registrations_, "--lease-timeout-secs",
-        std::to_string(lease_ttl_.count())});
+    std::vector<std::string> command{REGISTRY_HUB, "--query-addr", queries_, "--register-addr", registrations_,
+                                     "--lease-timeout-secs", std::to_string(lease_ttl_.count())};
+    command.insert(command.end(), flags_.begin(), flags_.end());
+    process_ = std::make_unique<concurrency_test::Process>(std::move(command));
     const std::string line = process_->hear();
     const auto between = [&](const std::string& before, char after) {
       const std::size_t begin = line.find(before) + before.size();
@@ -116,6 +120,7 @@ class Hub {
 
  private:
   std::chrono::seconds lease_ttl_;
+  std::vector<std::string> flags_;
   std::string queries_ = "tcp://127.0.0.1:*";
   std::string registrations_ = "tcp://127.0.0.1:*";
   std::unique_ptr<concurrency_test::Process> process_;

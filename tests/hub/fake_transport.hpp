@@ -57,7 +57,8 @@ class FakeTransport {
   std::vector<Answer> answers;
   /// Messages handed over by one drain.
   std::size_t budget = 1'000;
-  /// What is done at the end of a drain.
+  /// What is done before each message is handed over, and at the end of a drain.
+  std::function<void()> before_message = [] {};
   std::function<void()> after_drain = [] {};
   std::function<bool()> send_result = [] { return true; };
   std::atomic<int> interrupts = 0;
@@ -97,6 +98,7 @@ class FakeTransport {
     for (std::size_t i = 0; i < budget && !messages_.empty(); ++i) {
       const Message next = std::move(messages_.front());
       messages_.pop_front();
+      before_message();
       const ByteView frame = next.envelope ? ByteView{*next.envelope} : ByteView{};
       if (next.is_registration) {
         handler.registration(next.sender, next.envelope ? std::optional{frame} : std::nullopt, next.message);

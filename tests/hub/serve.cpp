@@ -237,6 +237,31 @@ TEST_CASE("time in which the hub could not run does not count against the holder
   CHECK_FALSE(outlive(1h));
 }
 
+TEST_CASE("what is granted lasts from when it was asked for, however long the hub was busy before") {
+  auto hub = block_hub().lease_ttl(40ms).build();
+  FakeTransport transport;
+  // A turn in which messages come while others are handled.
+  transport.before_message = [&] { transport.time.lease += 10ms; };
+  transport.waits = {
+      [&] {
+        for (int i = 0; i < 3; ++i) transport.put_query("a", keys(MessageType::match, {7}));
+        transport.put_query("a", can_offload({1}));  // at 40 ms, until 80 ms
+      },
+      [&] {
+        transport.before_message = [] {};
+        transport.time.lease += 39ms;
+        transport.put_query("b", can_offload({1}));
+      },
+      [&] {
+        transport.time.lease += 1ms;
+        transport.put_query("b", can_offload({1}));
+      },
+      [&] { hub.stop(); }};
+  hub.serve(transport);
+  CHECK(transport.answers.at(4) == FakeTransport::Answer{"b", one_leased});
+  CHECK(transport.answers.at(5) == FakeTransport::Answer{"b", one_granted});
+}
+
 TEST_CASE("leases end while a hub waits as long as it meant to") {
   auto hub = block_hub().lease_ttl(30ms).lease_cleanup_interval(1h).stall_tolerance(0ns).build();
   FakeTransport transport;

@@ -21,9 +21,11 @@
 
 namespace registry {
 
-/// A registration ready to travel: its message, the frame behind it, and which keys it is about.
+/// A registration ready to travel: its number, its message, the frame behind it, and which keys it is about.
 template <class K>
 struct Batch {
+  std::uint64_t sequence = 0;
+  std::uint64_t hub = 0;  // the incarnation to which it was first sent, as far as is known
   Bytes message;
   Bytes envelope;
   std::vector<K> keys;
@@ -68,7 +70,8 @@ class Batcher {
   void seal() {
     if (open_keys_.empty()) return;
     Batch<K> batch;
-    Envelope{last_batch_ = ++sequence_, client_, std::nullopt, name_space_}.encode(batch.envelope);
+    batch.sequence = last_batch_ = ++sequence_;
+    Envelope{batch.sequence, client_, std::nullopt, name_space_}.encode(batch.envelope);
     batch.message = std::exchange(open_, Bytes{});
     batch.keys = std::exchange(open_keys_, {});
     sealed_.push_back(std::move(batch));
@@ -104,12 +107,33 @@ class Batcher {
   /// A number for a registration that is not a batch.
   std::uint64_t next_sequence() noexcept { return ++sequence_; }
 
+  /// To be called before a batch that has been sent is sent again: the hub must know that it may have been applied, and
+  /// by whom.
+  void mark_resent(Batch<K>& batch) const {
+    Envelope envelope{batch.sequence, client_, std::nullopt, name_space_};
+    envelope.resent = batch.hub;
+    envelope.encode(batch.envelope);
+  }
+
+  /// Nobody will send what was to have this number: an empty batch takes it, so that the hub does not wait for it, and
+  /// does not apply it should it still come.
+  void give_up(std::uint64_t sequence) {
+    Batch<K> batch;
+    batch.sequence = sequence;
+    C::begin_entries(MessageType::register_entries, batch.message);
+    mark_resent(batch);
+    sealed_.push_back(std::move(batch));
+  }
+
+  /// The entries of a batch. Throws if a `wire` of the user's does not read what it wrote.
+  static std::vector<EntryType> entries_of(const Batch<K>& batch) { return read_back(batch.message); }
+
   /// Everything not taken, in the order it came; the batcher is empty afterwards.
   std::vector<EntryType> take_entries() {
     seal();
     std::vector<EntryType> all;
     for (const Batch<K>& batch : std::exchange(sealed_, {})) {
-      std::vector<EntryType> some = read_back(batch.message);
+      std::vector<EntryType> some = entries_of(batch);
       all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
     }
     return all;

@@ -31,8 +31,9 @@ struct WaitingClaim {
   SteadyTime since;
   SteadyTime deadline;
 
+  /// What it takes in memory while it waits, indexes included, rather too much than too little.
   std::size_t bytes() const noexcept {
-    return sender.size() + envelope.size() + keys.size() * (sizeof(K) + sizeof(OffloadStatus));
+    return 512 + sender.size() + envelope.size() + keys.size() * (3 * sizeof(K) + 40);
   }
 };
 

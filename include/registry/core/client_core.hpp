@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,10 +22,13 @@
 #include <registry/core/joint_query.hpp>
 #include <registry/core/known_keys.hpp>
 #include <registry/core/options.hpp>
+#include <registry/core/unconfirmed.hpp>
+#include <registry/detail/counter.hpp>
 #include <registry/detail/flat_map.hpp>
 #include <registry/envelope.hpp>
 #include <registry/error.hpp>
 #include <registry/message.hpp>
+#include <registry/stats.hpp>
 #include <registry/trailer.hpp>
 
 namespace registry {
@@ -102,7 +106,9 @@ struct RenewCall : Call<K> {
 template <class K>
 struct RegisterCall : Call<K> {
   using Result = std::vector<RegisterStatus>;
-  std::uint64_t sequence = 0;
+  std::optional<std::uint64_t> sequence;  // from when it is first begun
+  std::optional<std::uint64_t> after;
+  std::uint64_t hub = 0;  // the incarnation to which it was first sent, as far as is known
   std::optional<std::uint64_t> resent;
 };
 
@@ -110,6 +116,22 @@ struct RegisterCall : Call<K> {
 template <class K>
 struct RemoveIfCall : Call<K> {
   using Result = std::uint64_t;
+};
+
+/// What has become of a client's registrations, and what hub says so.
+struct SyncAnswer {
+  std::uint64_t applied = 0;  ///< the last of those that have come without a gap, from the first asked for on
+  std::uint64_t incarnation = 0;
+  std::uint64_t flags = 0;
+  std::uint64_t first_refusal = 0;  ///< the first of which something was or may have been refused, or 0
+};
+
+/// Asks what has become of the registrations from `first` on, once `after` has come, if it is to wait for one.
+template <class K>
+struct SyncCall : Call<K> {
+  using Result = SyncAnswer;
+  std::uint64_t first = 0;
+  std::optional<std::uint64_t> after;
 };
 
 /// Asks whether the hub serves the client's namespace.
@@ -142,6 +164,8 @@ class ClientCore {
   using Register = RegisterCall<K>;
   using RemoveIf = RemoveIfCall<K>;
   using Hello = HelloCall<K>;
+  using Sync = SyncCall<K>;
+  using BatchType = Batch<K>;
   using Joint = JointQuery<K, V, M, C>;
 
   ClientCore(ClientOptions options, ClientId id)
@@ -184,13 +208,16 @@ class ClientCore {
     return {{MessageType::release, 0, {}, {}, std::move(keys), number}};
   }
 
-  /// Takes a number for the registration; throws RegistryError{EncodeError}, and takes none, if an entry has no wire
-  /// form.
-  Register registration(std::span<const EntryType> entries, std::optional<std::uint64_t> number) {
-    Register call{{MessageType::register_entries, 0, {}, {}, {}, number}, 0, std::nullopt};
+  /// Throws RegistryError{EncodeError} if an entry has no wire form.
+  static Register registration(std::span<const EntryType> entries, std::optional<std::uint64_t> claim) {
+    Register call{{MessageType::register_entries, 0, {}, {}, {}, claim}, {}, {}, 0, {}};
     encode_entries(entries, call);
-    call.sequence = batcher_.next_sequence();
     return call;
+  }
+
+  /// Asks for the outcomes of a batch that has been sent.
+  static Register repeat(const BatchType& batch) {
+    return {{MessageType::register_entries, 0, {}, batch.message, batch.keys}, batch.sequence, {}, 0, batch.hub};
   }
 
   /// Only the keys and values count. Throws RegistryError{EncodeError} as `registration` does.
@@ -224,6 +251,18 @@ class ClientCore {
     } else if constexpr (std::derived_from<AnyCall, Offload>) {
       if (!encode_unknown(call, now)) return false;
       if constexpr (std::same_as<AnyCall, Claim>) append_trailer<1>({count_of(call.wait)}, call.message);
+    } else if constexpr (std::same_as<AnyCall, Sync>) {
+      after = call.after;
+      C::encode_count(call.type, call.first, call.message);
+    } else if constexpr (std::same_as<AnyCall, Register>) {
+      if (call.keys.empty()) return false;
+      // Its number comes after those of what it follows, and both stay as they are when it is sent again.
+      if (!call.sequence) {
+        call.after = prepare(call, now);
+        call.sequence = batcher_.next_sequence();
+        call.hub = incarnation_.value_or(0);
+      }
+      after = call.after;
     } else {
       if (call.keys.empty()) return false;
       if (keeps_order(call)) after = prepare(call, now);
@@ -240,7 +279,12 @@ class ClientCore {
   }
 
   /// To be called before a registration that may have arrived is begun anew.
-  void resend(Register& call) { call.resent = batcher_.last_sequence(); }
+  static void resend(Register& call) { call.resent = call.hub; }
+
+  /// To be called when an acknowledged registration has failed for good; there is a batch then.
+  void give_up(const Register& call) {
+    if (call.sequence) batcher_.give_up(*call.sequence);
+  }
 
   /// Makes the frames of calls that travel together.
   void begin(const Joint& joint, RequestId id, Bytes& envelope, Bytes& message) const {
@@ -274,6 +318,15 @@ class ClientCore {
     echoes_envelopes_ = true;
     return Answer{envelope->number, frames.back()};
   }
+
+  /// To be told of an answer that no call waits for any more. Those to what is sent without waiting are none.
+  void drop_late(const Answer& answer) {
+    MessageType type{};
+    if (!C::decode_type(answer.message, type) && type != MessageType::release_response) late_answers_.add();
+  }
+
+  /// What has happened so far; from any thread.
+  ClientStats stats() const noexcept { return {late_answers_.load(), batches_resent_.load(), hubs_met_.load()}; }
 
   /// Whether the hub returns envelopes; nothing before it has answered. To one that does not (the Rust one) only one
   /// request may be in flight on a connection, and none after one that was given up.
@@ -324,17 +377,128 @@ class ClientCore {
     for (const EntryType& entry : entries) drop_pending(entry.key);
   }
 
+  /// The next batch to send, taken out of the batcher; `handed_over` says that it was, or else it is to be put back.
+  BatchType take_batch() {
+    BatchType batch = batcher_.take_batch();
+    // Before it is sent: whatever hub it reaches, this one or another, was met no sooner.
+    batch.hub = incarnation_.value_or(0);
+    return batch;
+  }
+
   /// A batch of the batcher's is on its way; the hub applies it some time later.
-  void handed_over(const Batch<K>& batch, SteadyTime now) {
+  void handed_over(BatchType batch, SteadyTime now) {
     for (const K& key : batch.keys) {
       registered_.add(key, now);
       drop_pending(key);
     }
+    if (!keeps_unconfirmed()) return;
+    unconfirmed_.add(std::move(batch), now);
+    schedule_sync(unconfirmed_.bytes() > options_.max_unconfirmed_bytes / 2 ? now : now + options_.resend_interval);
+  }
+
+  /// Whether no more may be registered before the hub has confirmed some of what it was sent.
+  bool is_unconfirmed_full() const noexcept {
+    return !unconfirmed_.empty() && unconfirmed_.bytes() >= options_.max_unconfirmed_bytes;
+  }
+
+  bool has_unconfirmed() const noexcept { return !unconfirmed_.empty(); }
+
+  /// Whether the hub may be one that confirms registrations: it has not yet shown that it is none.
+  bool may_confirm() const noexcept { return !cannot_sync_ && echoes_envelopes_ != false; }
+
+  /// Whether the hub has said what it is, in answer to a sync.
+  bool knows_hub() const noexcept { return incarnation_.has_value(); }
+
+  /// Whether it has told that only the holder's registrations count.
+  bool hub_insists() const noexcept { return insists_; }
+
+  /// The hub that last answered a sync.
+  std::optional<std::uint64_t> incarnation() const noexcept { return incarnation_; }
+
+  /// When a sync is due, if one is.
+  std::optional<SteadyTime> sync_due() const noexcept { return sync_due_; }
+
+  /// Somebody wants to hear of the hub at that time, if not before.
+  void schedule_sync(SteadyTime time) {
+    if (may_confirm()) sync_due_ = sync_due_ ? std::min(*sync_due_, time) : time;
+  }
+
+  /// Asks what has become of the unconfirmed batches; once all have come, if it is to wait for that.
+  Sync sync(bool waits) {
+    sync_due_.reset();
+    const std::uint64_t first = unconfirmed_.empty() ? batcher_.last_sequence() + 1 : unconfirmed_.first().sequence;
+    const auto after = waits ? std::optional{batcher_.last_batch()} : std::nullopt;
+    return {{MessageType::sync, 0, {}, {}, {}}, first, after};
+  }
+
+  /// Takes in what a sync has brought; whether it is from another hub than the one before, so that what is unconfirmed
+  /// is to be sent again.
+  bool synced(const SyncAnswer& answer) {
+    const bool is_new = incarnation_ && *incarnation_ != answer.incarnation;
+    if (incarnation_ != answer.incarnation) hubs_met_.add();
+    incarnation_ = answer.incarnation;
+    insists_ = (answer.flags & hub_insists_on_holder) != 0;
+    if (is_new) {
+      cache_.clear();
+      registered_.clear();
+    }
+    const std::uint64_t whole = answer.first_refusal == 0 ? answer.applied : answer.first_refusal - 1;
+    unconfirmed_.confirm_before(std::min(whole, answer.applied) + 1);
+    return is_new;
+  }
+
+  /// The first unconfirmed batch, if that is the one whose outcomes are to be asked for.
+  std::optional<BatchType> refused_batch(const SyncAnswer& answer) const {
+    if (unconfirmed_.empty() || unconfirmed_.first().sequence != answer.first_refusal) return std::nullopt;
+    return unconfirmed_.first();
+  }
+
+  /// Its outcomes are known; whether they were not before.
+  bool settle(const BatchType& batch) {
+    if (unconfirmed_.empty() || unconfirmed_.first().sequence != batch.sequence) return false;
+    unconfirmed_.take_first();
+    return true;
+  }
+
+  /// A copy, to be sent, of the next unconfirmed batch from this number on that was last sent by `time`.
+  std::optional<BatchType> next_to_resend(SteadyTime time, std::uint64_t sequence, SteadyTime now) {
+    std::optional<BatchType> batch = unconfirmed_.next_sent_by(time, sequence, now);
+    if (batch) {
+      batches_resent_.add();
+      batcher_.mark_resent(*batch);
+      for (const K& key : batch->keys) registered_.add(key, now);
+    }
+    return batch;
+  }
+
+  /// What a sync that was not answered as one says of the hub: nothing if nobody answered, or if it could not now.
+  void sync_failed(const Error& error) {
+    if (std::holds_alternative<Timeout>(error) || std::holds_alternative<Disconnected>(error) ||
+        std::holds_alternative<TransportError>(error) || std::holds_alternative<HubError>(error)) {
+      return;
+    }
+    cannot_sync_ = true;
+    sync_due_.reset();
+    while (!unconfirmed_.empty()) unconfirmed_.take_first();
+  }
+
+  /// Everything that was not handed over or not confirmed, in order; nothing of it is pending afterwards.
+  std::vector<EntryType> take_entries() {
+    std::vector<EntryType> all;
+    while (!unconfirmed_.empty()) {
+      std::vector<EntryType> some = batcher_.entries_of(unconfirmed_.take_first());
+      all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+    }
+    std::vector<EntryType> rest = batcher_.take_entries();
+    all.insert(all.end(), std::make_move_iterator(rest.begin()), std::make_move_iterator(rest.end()));
+    return all;
   }
 
  private:
   /// Keys handed over that the hub may not have applied yet; beyond that the oldest are asked for again.
   static constexpr std::size_t max_registered = 1'000'000;
+
+  bool keeps_unconfirmed() const noexcept { return options_.max_unconfirmed_bytes > 0 && may_confirm(); }
 
   /// Calls whose message is made with them, of their entries.
   template <class AnyCall>
@@ -470,8 +634,10 @@ class ClientCore {
   Outcome<typename AnyCall::Result> refusal(const AnyCall& call, ByteView message) {
     std::string text;
     if (auto error = C::decode_text(message, text)) return std::move(*error);
-    // A hub that returns envelopes knows the extensions, but perhaps not the namespace.
-    if (call.type == MessageType::hello || (is_extension<AnyCall>(call.type) && echoes_envelopes_ != true)) {
+    // A hub that returns envelopes knows extensions, but perhaps not this one, or not the namespace.
+    const bool knows_type =
+        echoes_envelopes_ == true && text != to_string(InvalidMessageType{static_cast<unsigned>(call.type)});
+    if (call.type == MessageType::hello || (is_extension<AnyCall>(call.type) && !knows_type)) {
       return Error{Unsupported{operation(call.type) + " (the hub says: " + text + ")"}};
     }
     return Error{HubError{std::move(text)}};
@@ -495,6 +661,14 @@ class ClientCore {
     if (answer.statuses.size() != call.keys.size()) {
       return Error{DecodeError{"statuses, one per key", call.keys.size(), answer.statuses.size()}};
     }
+    return answer;
+  }
+
+  Outcome<SyncAnswer> read_answer(Sync&, ByteView message, SteadyTime) {
+    const auto parts = split_trailer<3>(message);
+    if (!parts) return Error{MessageTooShort{24, message.size()}};
+    SyncAnswer answer{0, parts->second[0], parts->second[1], parts->second[2]};
+    if (auto error = C::decode_count(parts->first, answer.applied)) return std::move(*error);
     return answer;
   }
 
@@ -614,8 +788,14 @@ class ClientCore {
   KnownKeys<K> cache_;
   detail::FlatMap<K, std::uint32_t> pending_;  // how often each key is registered and not handed over
   KnownKeys<K> registered_;
+  Unconfirmed<K> unconfirmed_;
+  std::optional<SteadyTime> sync_due_;
+  std::optional<std::uint64_t> incarnation_;
+  bool insists_ = false;
+  bool cannot_sync_ = false;
   std::optional<bool> echoes_envelopes_;
   bool welcome_ = false;
+  detail::Counter late_answers_, batches_resent_, hubs_met_;
 };
 
 }  // namespace registry

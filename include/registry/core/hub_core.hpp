@@ -23,15 +23,18 @@
 #include <registry/core/lease_manager.hpp>
 #include <registry/core/options.hpp>
 #include <registry/core/peer_name.hpp>
+#include <registry/core/refusal_hook.hpp>
 #include <registry/core/reports.hpp>
 #include <registry/core/sequence_tracker.hpp>
 #include <registry/detail/counter.hpp>
+#include <registry/detail/flat_map.hpp>
 #include <registry/detail/lease.hpp>
 #include <registry/detail/look_ahead.hpp>
 #include <registry/envelope.hpp>
 #include <registry/error.hpp>
 #include <registry/eviction.hpp>
 #include <registry/holder.hpp>
+#include <registry/message.hpp>
 #include <registry/stats.hpp>
 #include <registry/trailer.hpp>
 
@@ -52,13 +55,14 @@ class HubCore {
   using EntryType = Entry<K, V, M>;
 
   /// The catalogue of the namespace `name`: what is meant for another one is refused.
-  HubCore(P policy, HubOptions options, EvictionHook<K, V, M> on_evict = {},
+  HubCore(P policy, HubOptions options, EvictionHook<K, V, M> on_evict = {}, RefusalHook<K, V, M> on_refused = {},
           std::string name = std::string{default_namespace})
       : options_(std::move(options)),
         name_(std::move(name)),
         reports_(options_.log),
         catalogue_(std::move(policy), std::move(on_evict), options_.log),
-        leases_(table(), options_.lease_ttl, options_.max_leases),
+        on_refused_(std::move(on_refused)),
+        leases_(table(), options_.lease_ttl, options_.max_leases, options_.max_leases_per_client),
         sequences_(options_.max_clients) {}
   HubCore(const HubCore&) = delete;
   HubCore& operator=(const HubCore&) = delete;
@@ -78,8 +82,8 @@ class HubCore {
     const Asker asker =
         ours ? asker_of(*ours)
              : Asker{Holder::connection(sender), ++anonymous_requests_, default_namespace, std::nullopt};
-    if (ours && ours->after && must_wait(*ours, message)) {
-      if (wait(sender, envelope, message, *ours, now)) return;
+    if (const auto type = type_that_waits(ours, message)) {
+      if (wait(sender, envelope, message, *type, *ours, now)) return;
       deliver(sender, envelope, asker, now, reply);
       return;
     }
@@ -123,6 +127,10 @@ class HubCore {
   void tick(Instant now, Reply&& reply) {
     begin(now);
     while (!waiting_.empty() && now.lease >= waiting_.front().deadline) {
+      if (waiting_.front().type == MessageType::sync) {
+        answer_waiting(0, now, reply);
+        continue;
+      }
       // Carried out now it would be undone by a registration that comes still, and the caller would not know. He knows
       // now, and may ask again.
       sequences_.pass_over(waiting_.front().client, waiting_.front().after);
@@ -152,6 +160,7 @@ class HubCore {
 
   /// When `tick` has something to do, by the lease clock; nothing while there is nothing to wait for.
   std::optional<SteadyTime> next_deadline() const {
+    if (!freed_.empty()) return SteadyTime::min();
     std::optional<SteadyTime> next;
     const auto consider = [&](std::optional<SteadyTime> other) {
       if (other) next = next ? std::min(*next, *other) : *other;
@@ -180,6 +189,7 @@ class HubCore {
     stats.repeated = repeated_.load();
     stats.waiting_claims = waiting_claims_.load();
     catalogue_.add_to(stats);
+    stats.hook_failures += hook_failures_.load();
     stats.leases = leases_.stats();
     return stats;
   }
@@ -233,6 +243,7 @@ class HubCore {
     Bytes sender;
     Bytes envelope;
     Bytes message;
+    MessageType type;
     ClientId client;
     std::uint64_t after;
     SteadyTime deadline;
@@ -254,17 +265,22 @@ class HubCore {
     next_cleanup_ = more ? now.lease : now.lease + options_.lease_cleanup_interval;
   }
 
-  bool must_wait(const Envelope& ours, ByteView message) const {
+  /// The type of the message, if it must not overtake registrations that have not come yet.
+  std::optional<MessageType> type_that_waits(const std::optional<Envelope>& ours, ByteView message) const {
     MessageType type{};
-    return !C::decode_type(message, type) &&
-           (type == MessageType::remove || type == MessageType::remove_if || type == MessageType::register_entries) &&
-           !sequences_.has_applied(ours.client, *ours.after);
+    if (!ours || !ours->after || C::decode_type(message, type)) return std::nullopt;
+    const bool keeps_order = type == MessageType::remove || type == MessageType::remove_if ||
+                             type == MessageType::register_entries || type == MessageType::sync;
+    // Nothing can follow itself.
+    const bool is_sensible = !ours->sequence || *ours->after < *ours->sequence;
+    if (!keeps_order || !is_sensible || sequences_.has_applied(ours->client, *ours->after)) return std::nullopt;
+    return type;
   }
 
   static Bytes copy(ByteView bytes) { return Bytes(bytes.begin(), bytes.end()); }
 
   /// False, with the refusal in `answer_`, if there is no room.
-  bool wait(ByteView sender, Frames envelope, ByteView message, const Envelope& ours, Instant now) {
+  bool wait(ByteView sender, Frames envelope, ByteView message, MessageType type, const Envelope& ours, Instant now) {
     statuses_.clear();
     const std::size_t bytes = sender.size() + envelope.front().size() + message.size();
     if (waiting_.size() >= options_.max_waiting) {
@@ -272,7 +288,7 @@ class HubCore {
       return false;
     }
     if (!may_keep(bytes)) return false;
-    waiting_.push_back({copy(sender), copy(envelope.front()), copy(message), ours.client, *ours.after,
+    waiting_.push_back({copy(sender), copy(envelope.front()), copy(message), type, ours.client, *ours.after,
                         now.lease + options_.registration_wait});
     waiting_bytes_ += bytes;
     return true;
@@ -299,9 +315,14 @@ class HubCore {
         ++i;
         continue;
       }
-      const Waiting due = take_waiting(i);
-      end_wait(due, now, reply, [&](const Asker& asker) { answer(asker, due.message, now); });
+      answer_waiting(i, now, reply);
     }
+  }
+
+  template <class Reply>
+  void answer_waiting(std::size_t i, Instant now, Reply& reply) {
+    const Waiting due = take_waiting(i);
+    end_wait(due, now, reply, [&](const Asker& asker) { answer(asker, due.message, now); });
   }
 
   template <class Reply>
@@ -437,7 +458,9 @@ class HubCore {
   struct Decision {
     std::uint64_t granted = 0;
     std::uint64_t stored = 0;
-    bool is_full = false;
+    LeaseAnswer last = LeaseAnswer::leased;
+
+    bool is_full() const noexcept { return last == LeaseAnswer::full || last == LeaseAnswer::client_full; }
   };
 
   /// Grants what can be granted of `keys_`; the answers are in `statuses_`. If there is no room for a lease, all is
@@ -448,24 +471,27 @@ class HubCore {
     statuses_.assign(keys_.size(), OffloadStatus::leased);
     Decision decision;
     const bool recovering = is_recovering(now);
+    const auto account = leases_.account(client_of(asker));
     for_each_key([&](std::size_t i, Hash hash, Number hint) {
       const K& key = keys_[i];
       const Found found = look_up(key, hash, hint);
       if (found.kind == Table::Kind::stored) {
         statuses_[i] = OffloadStatus::already_stored;
         ++decision.stored;
-      } else if (!decision.is_full && !catalogue_.is_held(key) && !comes_later(asker, key, found, recovering, now)) {
-        const LeaseAnswer answer = leases_.acquire(found, key, hash, asker.holder, asker.request, now.lease);
-        decision.is_full = answer == LeaseAnswer::full;
-        if (answer == LeaseAnswer::granted) {
+      } else if (!decision.is_full() && !catalogue_.is_held(key) && !comes_later(asker, key, found, recovering, now)) {
+        decision.last = leases_.acquire(found, key, hash, asker.holder, account, asker.request, now.lease);
+        if (decision.last == LeaseAnswer::granted) {
           statuses_[i] = OffloadStatus::granted;
           ++decision.granted;
         }
       }
     });
-    if (decision.is_full) {
+    if (decision.is_full()) {
       take_back(asker, now);
-      refuse(LimitExceeded{"max_leases", leases_.max_leases(), leases_.max_leases() + 1});
+      refuse(decision.last == LeaseAnswer::full
+                 ? LimitExceeded{"max_leases", leases_.max_leases(), leases_.max_leases() + 1}
+                 : LimitExceeded{
+                       "max_leases_per_client", options_.max_leases_per_client, options_.max_leases_per_client + 1});
     } else {
       granted_.add(decision.granted);
       already_stored_.add(decision.stored);
@@ -473,6 +499,8 @@ class HubCore {
     }
     return decision;
   }
+
+  static ClientId client_of(const Asker& asker) { return asker.envelope ? asker.envelope->client : asker.holder.id; }
 
   /// Whether others have a better right to a key that may be free: those who wait for it, or, after a restart, whoever
   /// may have been granted it by the hub before this one. Not so if the asker has it already.
@@ -484,7 +512,7 @@ class HubCore {
   }
 
   void can_offload(const Asker& asker, Instant now) {
-    if (decide(asker, now).is_full) return;
+    if (decide(asker, now).is_full()) return;
     C::encode_statuses(MessageType::can_offload_response, std::span<const OffloadStatus>{statuses_}, answer_);
   }
 
@@ -536,7 +564,7 @@ class HubCore {
       return std::nullopt;
     }
     const Decision decision = decide(asker, now);
-    if (decision.is_full) return std::nullopt;
+    if (decision.is_full()) return std::nullopt;
     // A call does not wait while it has been granted something: its lease would tick away unseen, and two calls could
     // wait for each other.
     const bool waits = parts->second[0] > 0 && decision.granted == 0 && decision.stored < keys_.size();
@@ -579,37 +607,39 @@ class HubCore {
     }
     leases_.watch(&freed_);
     waiting_claims_.store(claims_.size());
-    if (is_recovering(now) || std::ranges::any_of(keys_, [&](const K& key) { return catalogue_.is_held(key); })) {
-      block_claims(now);
+    for (const K& key : keys_) {
+      if (is_recovering(now) || catalogue_.is_held(key)) block(key, now);
     }
     return true;
   }
 
-  /// Tells those who wait what has become of the keys that have been freed or stored.
+  /// Tells those who wait what has become of the keys that have been freed or stored; a slice of them at a time.
   template <class Reply>
   void serve_claims(Instant now, Reply& reply) {
-    if (are_claims_blocked_ && !is_recovering(now) && now.lease >= retry_claims_at_) {
-      are_claims_blocked_ = false;
-      const std::vector<K> awaited = claims_.keys();
-      freed_.insert(freed_.end(), awaited.begin(), awaited.end());
+    if (!blocked_.empty() && !is_recovering(now) && now.lease >= retry_claims_at_) {
+      freed_.insert(freed_.end(), blocked_.begin(), blocked_.end());
+      blocked_.clear();
     }
-    while (!freed_.empty() && !claims_.empty()) {
+    for (std::size_t left = slice; left > 0 && !freed_.empty() && !claims_.empty();) {
       const K key = freed_.back();
       freed_.pop_back();
-      serve_claims_for(key, now, reply);
+      if (!serve_claims_for(key, now, reply, left)) freed_.push_back(key);
     }
     if (claims_.empty()) {
       freed_.clear();
+      blocked_.clear();
       leases_.watch(nullptr);
-      are_claims_blocked_ = false;
     }
     waiting_claims_.store(claims_.size());
   }
 
+  /// Whether all is said about the key for now; false if `left` has become 0 before.
   template <class Reply>
-  void serve_claims_for(const K& key, Instant now, Reply& reply) {
+  bool serve_claims_for(const K& key, Instant now, Reply& reply, std::size_t& left) {
     const Hash hash = table().hash(key);
-    while (const auto first = claims_.first(key)) {
+    for (; left > 0; --left) {
+      const auto first = claims_.first(key);
+      if (!first) return true;
       catalogue_.drop_if_over(key, now.wall);
       const Found found = find(key, hash);
       if (found.kind == Table::Kind::stored) {
@@ -617,22 +647,30 @@ class HubCore {
         if (done) end_claim(claims_.take(*done), now, reply);
         continue;
       }
-      if (is_recovering(now) || catalogue_.is_held(key)) return block_claims(now);
+      if (is_recovering(now) || catalogue_.is_held(key)) return block(key, now);
       const Holder holder = claims_[*first].holder;
       const std::uint64_t request = claims_[*first].request;
-      const LeaseAnswer answer = leases_.acquire(found, key, hash, holder, request, now.lease);
-      if (answer == LeaseAnswer::full) return block_claims(now);
-      if (answer == LeaseAnswer::leased) return;
+      const auto account = leases_.account(Envelope::decode(claims_[*first].envelope)->client);
+      const LeaseAnswer answer = leases_.acquire(found, key, hash, holder, account, request, now.lease);
+      if (answer == LeaseAnswer::full) return block(key, now);
+      if (answer == LeaseAnswer::leased) return true;
+      if (answer == LeaseAnswer::client_full) {
+        if (const auto done = claims_.decide_first(key, OffloadStatus::leased))
+          end_claim(claims_.take(*done), now, reply);
+        continue;
+      }
       claims_.decide_first(key, OffloadStatus::granted);
       // To the next one at once, if it does not reach this one.
       if (!end_claim(claims_.take(*first), now, reply)) leases_.withdraw(key, hash, holder, request, now.lease);
     }
+    return false;
   }
 
-  /// Nothing will say when the key is free: what waits is looked at again at the next cleanup.
-  void block_claims(Instant now) {
-    are_claims_blocked_ = true;
-    retry_claims_at_ = now.lease + options_.lease_cleanup_interval;
+  /// Nothing will say when the key is free: it is looked at again at the next cleanup.
+  bool block(const K& key, Instant now) {
+    if (blocked_.empty()) retry_claims_at_ = now.lease + options_.lease_cleanup_interval;
+    blocked_.insert(key);
+    return true;
   }
 
   /// Answers a claim that has waited; whether that reached it.
@@ -649,7 +687,9 @@ class HubCore {
 
   template <class Reply>
   void end_claim_waits(Instant now, Reply& reply) {
-    while (claims_.next_deadline() && *claims_.next_deadline() <= now.lease) {
+    for (std::size_t left = slice; left > 0; --left) {
+      const auto deadline = claims_.next_deadline();
+      if (!deadline || now.lease < *deadline) return;
       end_claim(claims_.take(*claims_.first_due()), now, reply);
     }
   }
@@ -663,6 +703,7 @@ class HubCore {
     const bool may_claim_back = granted_by != 0 && granted_by != options_.incarnation && accepts_claim_backs(now);
     drop_what_is_over(now);
     renewals_.assign(keys_.size(), RenewStatus::lost);
+    const auto account = leases_.account(client_of(asker));
     for_each_key([&](std::size_t i, Hash hash, Number hint) {
       const K& key = keys_[i];
       const Found found = look_up(key, hash, hint);
@@ -671,7 +712,8 @@ class HubCore {
       } else if (found.kind == Table::Kind::leased) {
         if (leases_.renew(found.number, asker.holder, now.lease)) renewals_[i] = RenewStatus::held;
       } else if (may_claim_back && !catalogue_.is_held(key) &&
-                 leases_.acquire(found, key, hash, asker.holder, asker.request, now.lease) == LeaseAnswer::granted) {
+                 leases_.acquire(found, key, hash, asker.holder, account, asker.request, now.lease) ==
+                     LeaseAnswer::granted) {
         renewals_[i] = RenewStatus::held;
       }
     });
@@ -724,9 +766,10 @@ class HubCore {
       return std::nullopt;
     }
     const ClientId& client = asker.envelope->client;
+    first = std::max<std::uint64_t>(first, 1);
     sequences_.settle(client, first);
     C::encode_count(MessageType::sync_response, sequences_.applied_from(client, first), answer_);
-    append_trailer<3>({options_.incarnation, flags(), sequences_.first_refusal(client)}, answer_);
+    append_trailer<3>({options_.incarnation, flags(), sequences_.first_refusal(client, first)}, answer_);
     return std::nullopt;
   }
 
@@ -773,34 +816,59 @@ class HubCore {
     }
     const std::string_view name_space = ours ? ours->name_space : default_namespace;
     if (name_space != name_) {
-      entries_refused_.add(entries_.size());
-      note_dropped(ours);
-      return report(
-          now, "a registration from " + std::string{sender} + " was dropped: " + std::to_string(entries_.size()) +
-                   " entries for namespace \"" + std::string{name_space} + "\"; this hub serves \"" + name_ + "\"");
+      return drop(sender, ours, name_space,
+                  Unsupported{"namespace \"" + std::string{name_space} + "\"; this hub serves \"" + name_ + "\""}, now);
+    }
+    if (entries_.size() > options_.max_keys_per_query) {
+      return drop(sender, ours, name_space,
+                  LimitExceeded{"max_keys_per_query", options_.max_keys_per_query, entries_.size()}, now);
     }
     if (ours) {
       store_once(ours, ours->number, now);
     } else {
       store_all(ours, false, now);
     }
-    if (last_refusal_) {
-      report(now, std::to_string(refused_) + " of " + std::to_string(entries_.size()) + " entries from " +
-                      std::string{sender} + " were refused: " + to_string(*last_refusal_));
-    }
+    if (!last_refusal_) return;
+    report(now, std::to_string(refused_) + " of " + std::to_string(entries_.size()) + " entries from " +
+                    std::string{sender} + " were refused: " + to_string(*last_refusal_));
+    if (!on_refused_) return;
+    // What was refused may have been moved from.
+    if (decode(message, [&] { return C::decode_entries(message, entries_); })) return;
+    std::size_t i = 0;
+    std::erase_if(entries_, [&](const EntryType&) { return outcomes_[i++] == RegisterStatus::stored; });
+    hand_to_hook(name_, *last_refusal_, now);
+  }
+
+  /// Refuses all of `entries_`.
+  void drop(const PeerName& sender, const std::optional<Envelope>& ours, std::string_view name_space, const Error& why,
+            Instant now) {
+    entries_refused_.add(entries_.size());
+    note_dropped(ours);
+    report(now, "a registration from " + std::string{sender} + " was dropped, with " + std::to_string(entries_.size()) +
+                    " entries: " + to_string(why));
+    hand_to_hook(name_space, why, now);
+  }
+
+  void hand_to_hook(std::string_view name_space, const Error& why, Instant now) {
+    hand_to<K, V, M>(on_refused_, name_space, entries_, why, now.lease, hook_failures_, reports_);
   }
 
   /// It has come, and nobody waits for it; if its client asks what has become of it, it hears that it was refused.
   void note_dropped(const std::optional<Envelope>& ours) {
-    if (!ours) return;
+    if (!ours || sequences_.arrival(ours->client, ours->number, Sending::first) == Arrival::repeated) return;
     sequences_.note(ours->client, ours->number);
     sequences_.keep_refusal(ours->client, ours->number, {});
+  }
+
+  Sending sending_of(const Envelope& ours) const noexcept {
+    if (!ours.resent) return Sending::first;
+    return *ours.resent != 0 && *ours.resent == options_.incarnation ? Sending::again : Sending::elsewhere;
   }
 
   /// Stores `entries_`, unless a registration of this number has been stored before; `outcomes_` is as it was then.
   void store_once(const std::optional<Envelope>& ours, std::uint64_t sequence, Instant now) {
     const ClientId& client = ours->client;
-    const Arrival arrival = sequences_.arrival(client, sequence, ours->resent.has_value());
+    const Arrival arrival = sequences_.arrival(client, sequence, sending_of(*ours));
     if (arrival == Arrival::repeated) {
       repeated_.add();
       last_refusal_.reset();
@@ -837,7 +905,7 @@ class HubCore {
     for (std::size_t i = 0; i < entries_.size(); ++i) hashes_[i] = table().hash(entries_[i].key);
     detail::look_ahead(table(), hashes_, [&](std::size_t i, Number hint) {
       if (absent_only && look_up(entries_[i].key, hashes_[i], hint).kind == Table::Kind::stored) return;
-      if (!claims_.empty()) freed_.push_back(entries_[i].key);
+      if (!claims_.empty() && claims_.is_awaited(entries_[i].key)) freed_.push_back(entries_[i].key);
       if (auto refusal = store(entries_[i], hashes_[i], ours, now)) {
         ++refused_;
         outcomes_[i] = status_of(*refusal);
@@ -888,6 +956,7 @@ class HubCore {
   std::string name_;
   Reports reports_;
   Catalogue<P> catalogue_;
+  RefusalHook<K, V, M> on_refused_;
   [[no_unique_address]] OwnTable own_table_;
   LeaseManager<Table> leases_;
   SequenceTracker sequences_;
@@ -896,7 +965,7 @@ class HubCore {
   ClaimQueue<K> claims_;
   std::vector<K> freed_;  // keys that somebody may wait for and whose lease has ended or that have been stored
   std::optional<std::chrono::nanoseconds> claim_wait_;  // of the claim that was decided last, if it is to wait
-  bool are_claims_blocked_ = false;
+  detail::FlatSet<K> blocked_;  // keys that somebody waits for and that nothing will say is free
   SteadyTime retry_claims_at_{};
   bool has_begun_ = false;
   SteadyTime recovered_at_{};
@@ -917,7 +986,7 @@ class HubCore {
   Bytes answer_;
 
   detail::Counter queries_, registrations_, entries_registered_, entries_refused_, granted_, already_stored_, leased_,
-      malformed_, undeliverable_, repeated_, waiting_claims_;
+      malformed_, undeliverable_, repeated_, waiting_claims_, hook_failures_;
 };
 
 }  // namespace registry

@@ -22,6 +22,7 @@
 #include <registry/core/instant.hpp>
 #include <registry/core/options.hpp>
 #include <registry/core/peer_name.hpp>
+#include <registry/core/refusal_hook.hpp>
 #include <registry/core/reports.hpp>
 #include <registry/detail/counter.hpp>
 #include <registry/envelope.hpp>
@@ -55,10 +56,12 @@ class HubNamespaces {
   using Factory = std::function<P(std::string_view)>;
 
   /// Throws what the factory throws for `default`.
-  HubNamespaces(Factory factory, HubOptions options, NamespaceEvictionHook<K, V, M> on_evict = {})
+  HubNamespaces(Factory factory, HubOptions options, NamespaceEvictionHook<K, V, M> on_evict = {},
+                RefusalHook<K, V, M> on_refused = {})
       : factory_(std::move(factory)),
         options_(std::move(options)),
         on_evict_(std::move(on_evict)),
+        on_refused_(std::move(on_refused)),
         reports_(options_.log) {
     last_ = &add(default_namespace);
   }
@@ -132,6 +135,7 @@ class HubNamespaces {
     sum.entries_refused = entries_refused_.load();
     sum.malformed = malformed_.load();
     sum.undeliverable = undeliverable_.load();
+    sum.hook_failures = hook_failures_.load();
     const std::lock_guard lock(mutex_);
     for (const auto& [name, core] : cores_) sum += core->stats();
     return sum;
@@ -188,7 +192,7 @@ class HubNamespaces {
   }
 
   Core& add(std::string_view name) {
-    auto core = std::make_unique<Core>(factory_(name), options_of(name), hook_of(name), std::string{name});
+    auto core = std::make_unique<Core>(factory_(name), options_of(name), hook_of(name), on_refused_, std::string{name});
     // Only this thread changes the map, so that only the others lock to read it.
     const std::lock_guard lock(mutex_);
     return *cores_.emplace(name, std::move(core)).first->second;
@@ -229,6 +233,7 @@ class HubNamespaces {
                                 (unreadable ? to_string(*unreadable)
                                             : std::to_string(entries.size()) + " entries for namespace \"" +
                                                   std::string{name} + "\": " + to_string(why)));
+    if (!unreadable) hand_to<K, V, M>(on_refused_, name, entries, why, now.lease, hook_failures_, reports_);
   }
 
   /// As HubCore, which this message does not come to, reads it.
@@ -246,6 +251,7 @@ class HubNamespaces {
   Factory factory_;
   HubOptions options_;
   NamespaceEvictionHook<K, V, M> on_evict_;
+  RefusalHook<K, V, M> on_refused_;
   Reports reports_;
 
   mutable std::mutex mutex_;
@@ -256,7 +262,7 @@ class HubNamespaces {
   std::string_view last_name_ = default_namespace;
 
   Bytes answer_;
-  detail::Counter queries_, registrations_, entries_refused_, malformed_, undeliverable_;
+  detail::Counter queries_, registrations_, entries_refused_, malformed_, undeliverable_, hook_failures_;
 };
 
 }  // namespace registry

@@ -38,6 +38,11 @@ class KnownKeys {
     old_.erase(key);
   }
 
+  void clear() {
+    young_.clear();
+    old_.clear();
+  }
+
   bool empty() const noexcept { return young_.empty() && old_.empty(); }
 
  private:

@@ -9,14 +9,16 @@
 #include <optional>
 
 #include <registry/core/instant.hpp>
+#include <registry/core/lease_accounts.hpp>
 #include <registry/detail/counter.hpp>
 #include <registry/detail/lease.hpp>
+#include <registry/envelope.hpp>
 #include <registry/holder.hpp>
 #include <registry/stats.hpp>
 
 namespace registry {
 
-enum class LeaseAnswer { granted, leased, full };
+enum class LeaseAnswer { granted, leased, full, client_full };
 
 /// Who may store which key until when. The leases are in the table of the entries; here is their order. All last
 /// equally long, so in the order of their (last) grant they are also in the order of their deadlines: every operation
@@ -30,19 +32,29 @@ class LeaseManager {
   using Hash = typename Table::Hash;
   using Number = typename Table::Number;
   using Found = typename Table::Found;
+  using Account = LeaseAccounts::Account;
 
-  /// At most `max_leases` (and at most 2^31-2) at a time, in a table that outlives this.
-  LeaseManager(Table& table, std::chrono::nanoseconds ttl, std::size_t max_leases)
-      : table_(table), ttl_(ttl), max_leases_(std::min<std::size_t>(max_leases, 0x7fff'fffe)) {}
+  /// At most `max_leases` (and at most 2^31-2) at a time, in a table that outlives this, `max_per_client` of them one
+  /// client's.
+  LeaseManager(Table& table, std::chrono::nanoseconds ttl, std::size_t max_leases, std::size_t max_per_client)
+      : table_(table),
+        ttl_(ttl),
+        max_leases_(std::min<std::size_t>(max_leases, 0x7fff'fffe)),
+        accounts_(max_per_client < max_leases_ ? std::optional{max_per_client} : std::nullopt) {}
+
+  /// What the leases of this client are counted under; good until the next call.
+  Account account(const ClientId& client) { return accounts_.of(client); }
 
   /// Asks for the lease on a key that is not stored, in the name of `request`, a number that the holder uses once;
   /// `found` is what the table has just said of the key. The holder itself gets the lease again, with a new deadline,
   /// except within one request: a key named twice is granted once.
-  LeaseAnswer acquire(const Found& found, const K& key, Hash hash, const Holder& holder, std::uint64_t request,
-                      SteadyTime now) {
-    if (found.kind == Table::Kind::leased) return acquire_again(found.number, holder, request, now);
+  LeaseAnswer acquire(const Found& found, const K& key, Hash hash, const Holder& holder, Account account,
+                      std::uint64_t request, SteadyTime now) {
+    if (found.kind == Table::Kind::leased) return acquire_again(found.number, holder, account, request, now);
     if (size() >= max_leases_ && expire(now, 1) == 0) return LeaseAnswer::full;
-    table_.add_lease(order_, key, hash, {holder, false, request, now + ttl_});
+    if (accounts_.is_full(account)) return LeaseAnswer::client_full;
+    table_.add_lease(order_, key, hash, {holder, false, account, request, now + ttl_});
+    accounts_.add(account);
     granted_.add();
     active_.store(size());
     return LeaseAnswer::granted;
@@ -125,12 +137,16 @@ class LeaseManager {
   detail::Lease& at(Number number) noexcept { return table_.leases()[number].lease; }
   const detail::Lease& at(Number number) const noexcept { return table_.leases()[number].lease; }
 
-  LeaseAnswer acquire_again(Number number, const Holder& holder, std::uint64_t request, SteadyTime now) {
+  LeaseAnswer acquire_again(Number number, const Holder& holder, Account account, std::uint64_t request,
+                            SteadyTime now) {
     detail::Lease& lease = at(number);
     if (now >= lease.deadline) {
+      if (lease.account != account && accounts_.is_full(account)) return LeaseAnswer::client_full;
+      accounts_.add(account);
+      accounts_.drop(lease.account);
       expired_.add();
       granted_.add();
-      lease = {holder, false, request, now + ttl_};
+      lease = {holder, false, account, request, now + ttl_};
     } else if (lease.holder == holder && lease.request != request) {
       renewed_.add();
       lease.request = request;
@@ -156,6 +172,7 @@ class LeaseManager {
 
   void drop(Number number, Hash hash) {
     if (ended_ != nullptr) ended_->push_back(table_.leases()[number].key);
+    accounts_.drop(at(number).account);
     table_.erase_lease(order_, number, hash);
     active_.store(size());
   }
@@ -163,6 +180,7 @@ class LeaseManager {
   Table& table_;
   std::chrono::nanoseconds ttl_;
   std::size_t max_leases_;
+  LeaseAccounts accounts_;
   typename Table::Leases::List order_;
   std::vector<K>* ended_ = nullptr;
   detail::Counter active_, granted_, renewed_, expired_, released_, converted_, conflicts_;

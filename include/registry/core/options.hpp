@@ -18,7 +18,10 @@ struct HubOptions {
   std::chrono::nanoseconds lease_cleanup_interval = std::chrono::seconds{1};
   /// Leases at a time; a query that would exceed it is refused whole with LimitExceeded.
   std::size_t max_leases = 10'000'000;
-  /// Keys in one query; more are refused with LimitExceeded.
+  /// Leases of one client, its claims included, at a time; a query that would exceed it is refused whole with
+  /// LimitExceeded. From max_leases on there is no such bound, and nothing to count.
+  std::size_t max_leases_per_client = 10'000'000;
+  /// Keys in one query, entries in one registration; more are refused with LimitExceeded.
   std::size_t max_keys_per_query = 1'000'000;
   /// Whether only the holder of the lease may register a key. Refused entries are counted and logged.
   bool insist_on_holder = false;
@@ -58,9 +61,15 @@ struct ClientOptions {
   std::chrono::nanoseconds request_timeout = std::chrono::seconds{5};
   /// How long a registration waits at the high-water mark before it fails with an error that holds its entries.
   std::chrono::nanoseconds register_timeout = std::chrono::seconds{5};
-  /// How long an acknowledged registration waits for its answer before it is sent again.
+  /// How long a registration waits for its answer or its confirmation before it is sent again, and how often the hub is
+  /// asked for confirmations.
   std::chrono::nanoseconds resend_interval = std::chrono::seconds{1};
-  /// What the destructor allows for handing over what is pending.
+  /// What registrations that the hub has not confirmed may take in memory, in bytes; beyond that registering waits, as
+  /// it does at the high-water mark. 0: none is kept, and what does not reach the hub is lost without notice.
+  std::size_t max_unconfirmed_bytes = std::size_t{64} << 20U;
+  /// Whether every registration is acknowledged, not only those to a hub that insists on the holder.
+  bool acknowledged = false;
+  /// What the destructor allows for handing over, and having confirmed, what is pending.
   std::chrono::nanoseconds close_timeout = std::chrono::seconds{1};
   /// Keys known to be stored that the client remembers (0: none). A block may be evicted meanwhile: see README.
   std::size_t local_cache = 0;

@@ -20,7 +20,14 @@ namespace registry {
 enum class Arrival {
   first,     ///< it has not been applied
   repeated,  ///< it has been applied
-  unknown,   ///< it is sent again, and may have been applied by a hub before this one, or too long ago to be remembered
+  unknown,   ///< it may have been applied by a hub before this one, or too long ago to be remembered
+};
+
+/// What its client says of a registration that it sends.
+enum class Sending {
+  first,      ///< it has not sent it before
+  again,      ///< it has sent it before, but only ever to this hub
+  elsewhere,  ///< it has sent it before, and perhaps to the hub before this one
 };
 
 /// Which registrations of each client have come, by their numbers. They may come in any order: after a reconnect the
@@ -31,18 +38,21 @@ class SequenceTracker {
   static constexpr std::size_t max_runs = 64;
   /// Registrations kept per client of which something was refused.
   static constexpr std::size_t max_refusals = 64;
+  /// Outcomes kept of all of them together, a byte each.
+  static constexpr std::size_t max_outcomes = 16'000'000;
 
   using Outcomes = std::vector<RegisterStatus>;
 
   /// Remembers at most `max_clients`, and at least one.
   explicit SequenceTracker(std::size_t max_clients) : max_clients_(std::max<std::size_t>(max_clients, 1)) {}
 
-  /// What to make of a registration, which its client may have sent before.
-  Arrival arrival(const ClientId& client, std::uint64_t sequence, bool is_resent) const {
+  /// What to make of a registration.
+  Arrival arrival(const ClientId& client, std::uint64_t sequence, Sending sending) const {
     const Client* known = look_up(client);
     if (known != nullptr && known->run_with(sequence) != known->runs.end()) return Arrival::repeated;
-    // Also if a number after it has come: what was sent to the hub before this one may come to this one in any order.
-    return is_resent ? Arrival::unknown : Arrival::first;
+    const bool is_certain =
+        sending == Sending::first || (sending == Sending::again && known != nullptr && sequence > known->floor);
+    return is_certain ? Arrival::first : Arrival::unknown;
   }
 
   /// Notes that this registration has been applied; one that was noted before changes nothing.
@@ -82,16 +92,25 @@ class SequenceTracker {
     return first - 1;
   }
 
-  /// Keeps what was answered to a registration that was not stored whole. Beyond the bound the oldest is forgotten.
+  /// Keeps what was answered to a registration that was not stored whole. Beyond the bounds the client's oldest is
+  /// forgotten, or this one.
   void keep_refusal(const ClientId& client, std::uint64_t sequence, std::span<const RegisterStatus> outcomes) {
     Client* known = find(client);
     if (known == nullptr) return;
-    if (known->refusals.size() >= max_refusals) {
+    const auto is_too_much = [&] {
+      return known->refusals.size() >= max_refusals || kept_outcomes_ + outcomes.size() > max_outcomes;
+    };
+    while (is_too_much() && !known->refusals.empty()) {
       known->forgotten_up_to = std::max(known->forgotten_up_to, known->refusals.front().sequence);
-      known->refusals.erase(known->refusals.begin());
+      drop_refusals(*known, known->refusals.begin() + 1);
+    }
+    if (is_too_much()) {
+      known->forgotten_up_to = std::max(known->forgotten_up_to, sequence);
+      return;
     }
     const auto place = std::ranges::lower_bound(known->refusals, sequence, {}, &Refusal::sequence);
     known->refusals.insert(place, {sequence, Outcomes(outcomes.begin(), outcomes.end())});
+    kept_outcomes_ += outcomes.size();
   }
 
   /// The answer kept for a registration, or null if it was stored whole; valid until the next change.
@@ -108,17 +127,20 @@ class SequenceTracker {
     return known != nullptr && sequence <= known->forgotten_up_to;
   }
 
-  /// The first registration of which something was refused, or 0.
-  std::uint64_t first_refusal(const ClientId& client) const {
+  /// The first registration, from `first` on, of which something was or may have been refused, or 0.
+  std::uint64_t first_refusal(const ClientId& client, std::uint64_t first) const {
     const Client* known = look_up(client);
-    return known == nullptr || known->refusals.empty() ? 0 : known->refusals.front().sequence;
+    if (known == nullptr) return 0;
+    if (first <= known->forgotten_up_to) return first;
+    const auto refusal = std::ranges::lower_bound(known->refusals, first, {}, &Refusal::sequence);
+    return refusal == known->refusals.end() ? 0 : refusal->sequence;
   }
 
   /// The client has the outcomes of all registrations before this one.
   void settle(const ClientId& client, std::uint64_t before) {
     Client* known = find(client);
     if (known == nullptr) return;
-    std::erase_if(known->refusals, [&](const Refusal& refusal) { return refusal.sequence < before; });
+    drop_refusals(*known, std::ranges::lower_bound(known->refusals, before, {}, &Refusal::sequence));
   }
 
  private:
@@ -135,6 +157,8 @@ class SequenceTracker {
     ClientId client;
     /// Nobody has to wait for a registration up to this one.
     std::uint64_t mark = 0;
+    /// Of registrations up to this one it is not certain that all that were applied are in `runs`.
+    std::uint64_t floor = 0;
     /// Of registrations up to this one it is not certain that all refusals are kept.
     std::uint64_t forgotten_up_to = 0;
     /// What has been applied; ascending, with something missing between any two.
@@ -170,6 +194,7 @@ class SequenceTracker {
 
     void give_up_first_gap() {
       mark = std::max(mark, runs[1].last);
+      floor = std::max(floor, runs[0].last);
       runs.erase(runs.begin());
     }
 
@@ -194,14 +219,25 @@ class SequenceTracker {
     return &clients_[it->second];
   }
 
+  void drop_refusals(Client& client, std::vector<Refusal>::iterator end) {
+    for (auto refusal = client.refusals.begin(); refusal != end; ++refusal) kept_outcomes_ -= refusal->outcomes.size();
+    client.refusals.erase(client.refusals.begin(), end);
+  }
+
   Client* add(const ClientId& client, std::uint64_t mark) {
-    if (clients_.size() >= max_clients_) by_client_.erase(clients_.erase(order_, order_.front).client);
-    const auto index = clients_.push_back(order_, {client, mark, 0, {}, {}});
+    if (clients_.size() >= max_clients_) {
+      Client& silent = clients_[order_.front];
+      drop_refusals(silent, silent.refusals.end());
+      by_client_.erase(silent.client);
+      clients_.erase(order_, order_.front);
+    }
+    const auto index = clients_.push_back(order_, {client, mark, mark, 0, {}, {}});
     by_client_.emplace(client, index);
     return &clients_[index];
   }
 
   std::size_t max_clients_;
+  std::size_t kept_outcomes_ = 0;
   Clients clients_;
   Clients::List order_;
   detail::FlatMap<ClientId, Clients::Index> by_client_;

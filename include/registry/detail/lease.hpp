@@ -14,6 +14,7 @@ namespace registry::detail {
 struct Lease {
   Holder holder;
   bool shared = false;  // granted by more than one request
+  std::uint32_t account = 0;
   std::uint64_t request = 0;
   std::chrono::steady_clock::time_point deadline;
 };

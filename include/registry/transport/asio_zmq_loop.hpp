@@ -60,7 +60,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
         context_(std::move(sockets.context)),
         queries_socket_(std::make_shared<AsioZmqSocket>(strand_, std::move(sockets.queries), max_answer_frames)),
         registrations_socket_(std::make_shared<AsioZmqSocket>(strand_, std::move(sockets.registrations), 1)),
-        core_(std::move(options), ClientId::random()) {}
+        core_(without_confirmations(std::move(options)), ClientId::random()) {}
 
   ~AsioZmqLoop() override {
     if (is_closed_) return;
@@ -136,6 +136,12 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   static constexpr std::size_t answers_per_turn = 256;
 
   static SteadyTime now() noexcept { return std::chrono::steady_clock::now(); }
+
+  /// This client does not ask for any, and so would keep what it has sent for ever.
+  static ClientOptions without_confirmations(ClientOptions options) {
+    options.max_unconfirmed_bytes = 0;
+    return options;
+  }
 
   void log(const std::string& text) const {
     if (core_.options().log) core_.options().log(LogLevel::error, text);
@@ -452,12 +458,12 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   bool send_batches() {
     core_.batcher().seal_if_due(now());
     while (core_.batcher().has_batch()) {
-      Batch<typename Core::key_type> batch = core_.batcher().take_batch();
+      Batch<typename Core::key_type> batch = core_.take_batch();
       if (!send(*registrations_socket_, batch.message, batch.envelope)) {
         core_.batcher().put_back(std::move(batch));
         return false;
       }
-      core_.handed_over(batch, now());
+      core_.handed_over(std::move(batch), now());
     }
     return true;
   }

@@ -20,6 +20,8 @@
 #include <registry/core/client_core.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/error.hpp>
+#include <registry/register_result.hpp>
+#include <registry/stats.hpp>
 #include <registry/transport/transport.hpp>
 #include <registry/undelivered.hpp>
 
@@ -35,11 +37,14 @@ class BlockingDriver {
   using EntryType = typename Core::EntryType;
   using BatchType = Batch<typename Core::key_type>;
   using Rejected = Undelivered<typename Core::key_type, typename Core::value_type, typename Core::metadata_type>;
+  using LossHookType = LossHook<typename Core::key_type, typename Core::value_type, typename Core::metadata_type>;
 
   /// Asks the hub whether it serves the client's namespace, if that is not the default one, and throws Unsupported if
   /// it does not.
-  BlockingDriver(T transport, ClientOptions options)
-      : transport_(std::move(transport)), core_(std::move(options), ClientId::random()) {
+  BlockingDriver(T transport, ClientOptions options, LossHookType on_undelivered = {})
+      : transport_(std::move(transport)),
+        core_(std::move(options), ClientId::random()),
+        on_undelivered_(std::move(on_undelivered)) {
     if (core_.needs_hello()) run(Core::hello());
     transport_.start([this](SteadyTime now) { return tick(now); });
   }
@@ -47,12 +52,14 @@ class BlockingDriver {
   BlockingDriver(const BlockingDriver&) = delete;
   BlockingDriver& operator=(const BlockingDriver&) = delete;
 
-  ~BlockingDriver() {
+  ~BlockingDriver() { end(); }
+
+  /// Closes, if nobody has yet, and reports what was left.
+  void end() noexcept {
     try {
-      const std::vector<EntryType> lost = close(core_.options().close_timeout);
-      if (!lost.empty()) {
-        log(LogLevel::error, std::to_string(lost.size()) + " entries could not be handed over before the client ended");
-      }
+      const auto limit = core_.options().close_timeout;
+      const std::vector<EntryType> lost = close(limit);
+      if (!lost.empty()) report_lost(lost, Timeout::after(limit));
     } catch (const std::exception& error) {
       log(LogLevel::error, std::string{"closing the client failed: "} + error.what());
     }
@@ -73,19 +80,15 @@ class BlockingDriver {
     // The wait has a time of its own: only what the answer takes beyond it counts against the request's.
     const auto limit = core_.options().request_timeout +
                        std::clamp<std::chrono::nanoseconds>(wait, std::chrono::nanoseconds::zero(), longest_wait);
-    return std::make_shared<ClaimState<K>>(number, finish(try_once(call, sent + limit)), sent);
+    auto state = std::make_shared<ClaimState<K>>(number, finish(try_once(call, sent + limit)), sent);
+    if (!state->held().empty()) watch(state);
+    return state;
   }
 
   /// Extends the leases of a claim; answers which of its keys it no longer holds.
   std::vector<K> renew(ClaimState<K>& claim) {
     fail_if_closed();
-    std::vector<K> held = claim.held();
-    if (held.empty()) return {};
-    const SteadyTime sent = transport_.now();
-    // What is over cannot be had back of another hub, which does not know that it is: somebody else may hold it.
-    const std::uint64_t granted_by = sent < claim.deadline() ? claim.incarnation() : 0;
-    const RenewAnswer answer = run(Core::renew(claim.number(), held, granted_by));
-    return claim.renewed(held, answer, sent);
+    return renew(claim, transport_.now() + core_.options().request_timeout);
   }
 
   /// Gives back leases of a claim, without waiting for the hub. What does not reach it runs out.
@@ -111,28 +114,40 @@ class BlockingDriver {
     if (entries.empty()) return {};
     try {
       const SteadyTime deadline = transport_.now() + core_.options().register_timeout;
-      auto call = registration(entries, claim);
+      auto call = Core::registration(entries, claim);
       while (true) {
         const SteadyTime next = transport_.now() + core_.options().resend_interval;
         auto outcome = try_once(call, std::min(deadline, next));
-        const auto* error = std::get_if<Error>(&outcome);
-        if (error == nullptr || !std::holds_alternative<Timeout>(*error)) return finish(std::move(outcome));
-        if (transport_.now() >= deadline) throw RegistryError(Timeout::after(core_.options().register_timeout));
+        auto* error = std::get_if<Error>(&outcome);
+        if (error == nullptr) return finish(std::move(outcome));
+        const bool has_timed_out = std::holds_alternative<Timeout>(*error);
+        const bool is_over = transport_.now() >= deadline;
         const std::lock_guard lock(mutex_);
-        core_.resend(call);
+        if (has_timed_out && !is_over) {
+          core_.resend(call);
+          continue;
+        }
+        core_.give_up(call);
+        if (has_timed_out) throw RegistryError(Timeout::after(core_.options().register_timeout));
+        throw RegistryError(std::move(*error));
       }
     } catch (const RegistryError& error) {
+      // So that the number given up is on its way.
+      attempt("setting a timer for a registration", [&] { transport_.wake_at(transport_.now()); });
       throw Rejected(error.error(), {entries.begin(), entries.end()});
     }
   }
 
   SteadyTime now() const { return transport_.now(); }
 
+  ClientStats stats() const noexcept { return core_.stats(); }
+
   /// Accepts all entries or none. Waits while batches stand at the high-water mark, at most for `register_timeout`,
   /// and then throws Undelivered, which holds the entries; so it does if the transport fails before it accepted them.
   void add(std::span<const EntryType> entries) {
     fail_if_closed();
     if (entries.empty()) return;
+    if (acknowledges_all()) return add_or_throw(entries);
     wait_for_room(entries);
     std::optional<SteadyTime> due;
     bool has_batch = false;
@@ -162,24 +177,27 @@ class BlockingDriver {
     hand_over(core_.options().register_timeout);
   }
 
-  /// Hands over what is pending, for at most `limit` (and a year), closes the transport, and returns what it could not
-  /// hand over. A second call returns nothing.
+  /// Hands over what is pending and has it confirmed by a hub that does so, for at most `limit` (and a year), closes
+  /// the transport, and returns what was not handed over or not confirmed. A second call returns nothing.
   std::vector<EntryType> close(std::chrono::nanoseconds limit) {
     if (closed_.exchange(true)) return {};
     const SteadyTime deadline = transport_.now() + std::min<std::chrono::nanoseconds>(limit, std::chrono::years{1});
     seal();
     // Whatever the transport does: what is left is the caller's.
-    attempt("handing over what is pending", [&] { send_batches(deadline); });
-    attempt("stopping the transport", [&] { transport_.stop(); });
+    attempt("handing over what is pending", [&] {
+      if (send_batches(deadline)) confirm_all(deadline);
+    });
     attempt("closing the transport", [&] {
       transport_.close(
           std::max<std::chrono::nanoseconds>(deadline - transport_.now(), std::chrono::nanoseconds::zero()));
     });
+    // After the transport, which ends what the tick may be waiting for.
+    attempt("stopping the transport", [&] { transport_.stop(); });
     std::unique_lock lock(mutex_);
     // A call on another thread may still have a batch in its hands, to be put back because the transport is closed.
     sender_left_.wait(lock, [&] { return !sending_; });
     sender_left_.notify_one();
-    return core_.batcher().take_entries();
+    return core_.take_entries();
   }
 
  private:
@@ -196,7 +214,11 @@ class BlockingDriver {
     bool accept(Frames frames) {
       const std::lock_guard lock(driver.mutex_);
       const std::optional<Answer> answer = driver.core_.read(frames);
-      if (!answer || (answer->id && *answer->id != call.id)) return false;
+      if (!answer) return false;
+      if (answer->id && *answer->id != call.id) {
+        driver.core_.drop_late(*answer);
+        return false;
+      }
       outcome = driver.core_.finish(call, answer->message, driver.transport_.now());
       return true;
     }
@@ -220,9 +242,160 @@ class BlockingDriver {
     return ++last_claim_;
   }
 
-  typename Core::Register registration(std::span<const EntryType> entries, std::optional<std::uint64_t> claim) {
+  void watch(const std::shared_ptr<ClaimState<K>>& claim) {
+    std::optional<SteadyTime> due;
+    {
+      const std::lock_guard lock(mutex_);
+      std::erase_if(claims_, [](const auto& other) { return other.expired(); });
+      claims_.push_back(claim);
+      core_.schedule_sync(transport_.now() + core_.options().resend_interval);
+      due = core_.sync_due();
+    }
+    if (due) attempt("setting a timer for a claim", [&] { transport_.wake_at(*due); });
+  }
+
+  std::vector<K> renew(ClaimState<K>& claim, SteadyTime deadline) {
+    const std::vector<K> held = claim.held();
+    if (held.empty()) return {};
+    const SteadyTime sent = transport_.now();
+    // What is over cannot be had back of another hub, which does not know that it is: somebody else may hold it.
+    const std::uint64_t granted_by = sent < claim.deadline() ? claim.incarnation() : 0;
+    auto call = Core::renew(claim.number(), held, granted_by);
+    return claim.renewed(held, finish(try_once(call, deadline)), sent);
+  }
+
+  /// Whether every registration of this client is to be acknowledged. Where the hub has shown that it is there, but not
+  /// said yet whether it insists, it is asked, once.
+  bool acknowledges_all() {
+    {
+      const std::lock_guard lock(mutex_);
+      const bool may_ask = !core_.knows_hub() && core_.echoes_envelopes() == true && core_.may_confirm();
+      if (core_.options().acknowledged || !may_ask || std::exchange(has_asked_hub_, true)) {
+        return core_.options().acknowledged || core_.hub_insists();
+      }
+    }
+    sync(transport_.now() + core_.options().request_timeout, false);
     const std::lock_guard lock(mutex_);
-    return core_.registration(entries, claim);
+    return core_.hub_insists();
+  }
+
+  void add_or_throw(std::span<const EntryType> entries) {
+    auto result = RegisterResult<EntryType>::of(entries, add_acknowledged(entries, std::nullopt));
+    if (result.all_stored()) return;
+    Error why = result.why();
+    throw Rejected(std::move(why), std::move(result.refused));
+  }
+
+  /// Asks the hub what has become of what it was sent, and sends again what it has not got. Whether it has confirmed
+  /// anything that it had not before.
+  bool sync(SteadyTime deadline, bool waits) {
+    typename Core::Sync call;
+    {
+      const std::lock_guard lock(mutex_);
+      call = core_.sync(waits);
+    }
+    auto outcome = try_once(call, deadline);
+    if (const auto* error = std::get_if<Error>(&outcome)) {
+      const std::lock_guard lock(mutex_);
+      core_.sync_failed(*error);
+      return false;
+    }
+    const auto& answer = std::get<SyncAnswer>(outcome);
+    std::optional<BatchType> refused;
+    bool is_new = false;
+    bool has_progressed = false;
+    {
+      const std::lock_guard lock(mutex_);
+      const bool had = core_.has_unconfirmed();
+      is_new = core_.synced(answer);
+      refused = core_.refused_batch(answer);
+      has_progressed = had && answer.applied >= call.first;
+    }
+    if (is_new) log(LogLevel::warning, "the hub has been restarted: what it has not confirmed is sent again");
+    if (refused) return learn_refusal(*refused, deadline);
+    const SteadyTime now = transport_.now();
+    send_again(is_new ? now : now - core_.options().resend_interval, deadline);
+    claim_back(deadline);
+    return has_progressed || is_new;
+  }
+
+  /// Asks which entries of a batch were refused, and reports them.
+  bool learn_refusal(const BatchType& batch, SteadyTime deadline) {
+    typename Core::Register call;
+    {
+      const std::lock_guard lock(mutex_);
+      call = core_.repeat(batch);
+    }
+    auto outcome = try_once(call, deadline);
+    auto* outcomes = std::get_if<std::vector<RegisterStatus>>(&outcome);
+    if (outcomes == nullptr) return false;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!core_.settle(batch)) return true;
+    }
+    const auto result = RegisterResult<EntryType>::of(core_.batcher().entries_of(batch), std::move(*outcomes));
+    if (!result.all_stored()) report_lost(result.refused, result.why());
+    return true;
+  }
+
+  void send_again(SteadyTime sent_until, SteadyTime deadline) {
+    const Sender sender(*this, deadline);
+    if (!sender) return;
+    std::uint64_t next = 0;
+    while (true) {
+      std::optional<BatchType> batch;
+      {
+        const std::lock_guard lock(mutex_);
+        batch = core_.next_to_resend(sent_until, next, transport_.now());
+      }
+      if (!batch || !transport_.push(batch->message, batch->envelope, deadline)) return;
+      next = batch->sequence + 1;
+    }
+  }
+
+  /// What was granted by another hub than the one that answers now is to be had back of this one.
+  void claim_back(SteadyTime deadline) {
+    for (const auto& claim : live_claims()) {
+      std::uint64_t incarnation = 0;
+      {
+        const std::lock_guard lock(mutex_);
+        incarnation = *core_.incarnation();
+      }
+      if (claim->incarnation() != incarnation) attempt("claiming back", [&] { renew(*claim, deadline); });
+    }
+  }
+
+  std::vector<std::shared_ptr<ClaimState<K>>> live_claims() {
+    std::vector<std::shared_ptr<ClaimState<K>>> live;
+    const std::lock_guard lock(mutex_);
+    for (const auto& claim : claims_) {
+      if (auto state = claim.lock(); state && !state->held().empty()) live.push_back(std::move(state));
+    }
+    return live;
+  }
+
+  /// Until the hub has confirmed everything or does not answer any more.
+  void confirm_all(SteadyTime deadline) {
+    while (has_unconfirmed() && sync(deadline, true)) {
+    }
+  }
+
+  bool has_unconfirmed() {
+    const std::lock_guard lock(mutex_);
+    return core_.has_unconfirmed() && core_.may_confirm();
+  }
+
+  bool is_unconfirmed_full() {
+    const std::lock_guard lock(mutex_);
+    return core_.is_unconfirmed_full();
+  }
+
+  void report_lost(const std::vector<EntryType>& entries, const Error& why) {
+    if (on_undelivered_) {
+      attempt("on_undelivered", [&] { on_undelivered_(entries, why); });
+    } else {
+      log(LogLevel::error, std::to_string(entries.size()) + " entries were not registered: " + to_string(why));
+    }
   }
 
   template <class AnyCall>
@@ -270,7 +443,15 @@ class BlockingDriver {
     std::optional<Error> error;
     try {
       const auto limit = core_.options().register_timeout;
-      if (!send_batches(transport_.now() + limit)) error = Timeout::after(limit);
+      const SteadyTime deadline = transport_.now() + limit;
+      if (!send_batches(deadline)) error = Timeout::after(limit);
+      while (!error && is_unconfirmed_full()) {
+        if (sync(deadline, true)) continue;
+        if (transport_.now() >= deadline) error = Timeout::after(limit);
+        // What is to be sent again, or answered by a hub that refuses for now, needs a little time.
+        std::unique_lock lock(mutex_);
+        sender_left_.wait_for(lock, std::chrono::milliseconds{50});
+      }
     } catch (const RegistryError& failure) {
       error = failure.error();
     }
@@ -299,6 +480,14 @@ class BlockingDriver {
 
   /// Sends batches in order until there are none; false if the deadline came first.
   bool send_batches(SteadyTime deadline) {
+    std::optional<SteadyTime> sync_due;
+    const bool sent = send_batches(deadline, sync_due);
+    if (sync_due) attempt("setting a timer for a confirmation", [&] { transport_.wake_at(*sync_due); });
+    return sent;
+  }
+
+  /// `sync_due`: when the hub is to be asked about them, if nobody has yet arranged for that.
+  bool send_batches(SteadyTime deadline, std::optional<SteadyTime>& sync_due) {
     const Sender sender(*this, deadline);
     if (!sender) return false;
     while (true) {
@@ -306,7 +495,7 @@ class BlockingDriver {
       {
         const std::lock_guard lock(mutex_);
         if (!core_.batcher().has_batch()) return true;
-        batch = core_.batcher().take_batch();
+        batch = core_.take_batch();
       }
       bool sent = false;
       try {
@@ -320,7 +509,9 @@ class BlockingDriver {
         return false;
       }
       const std::lock_guard lock(mutex_);
-      core_.handed_over(*batch, transport_.now());
+      const auto due_before = core_.sync_due();
+      core_.handed_over(std::move(*batch), transport_.now());
+      if (core_.sync_due() != due_before) sync_due = core_.sync_due();
     }
   }
 
@@ -357,21 +548,45 @@ class BlockingDriver {
   };
 
   std::optional<SteadyTime> tick(SteadyTime now) {
+    if (closed_) return std::nullopt;
+    try {
+      return work(now);
+    } catch (const RegistryError&) {
+      // Whoever closes takes what is left.
+      if (closed_) return std::nullopt;
+      throw;
+    }
+  }
+
+  std::optional<SteadyTime> work(SteadyTime now) {
+    bool is_sync_due = false;
     {
       const std::lock_guard lock(mutex_);
       core_.batcher().seal_if_due(now);
+      is_sync_due = core_.sync_due().value_or(SteadyTime::max()) <= now;
     }
     const bool sent = send_batches(now);
+    if (is_sync_due) {
+      // Batches that fall due meanwhile wait for the answer: it must not take long.
+      sync(now + std::min(core_.options().request_timeout, core_.options().resend_interval), false);
+    }
+    const bool has_claims = !live_claims().empty();
     const std::lock_guard lock(mutex_);
-    if (!sent) return now + core_.options().batch_timeout;
-    return core_.batcher().deadline();
+    if (has_claims || core_.has_unconfirmed()) core_.schedule_sync(now + core_.options().resend_interval);
+    auto next = core_.batcher().deadline();
+    if (!sent) next = now + core_.options().batch_timeout;
+    if (const auto due = core_.sync_due()) next = next ? std::min(*next, *due) : *due;
+    return next;
   }
 
   T transport_;
   std::mutex mutex_;
   std::condition_variable sender_left_;
   bool sending_ = false;
+  bool has_asked_hub_ = false;
   Core core_;
+  LossHookType on_undelivered_;
+  std::vector<std::weak_ptr<ClaimState<K>>> claims_;
   RequestId last_request_ = 0;
   std::uint64_t last_claim_ = 0;
   std::atomic<bool> closed_ = false;

@@ -231,13 +231,19 @@ class ZmqTransport {
     }
 
     void close(std::chrono::nanoseconds limit) {
-      deadlines.stop();
+      bool is_first = false;
       {
-        std::unique_lock lock(mutex);
-        if (closed) return;
-        linger = limit;
+        const std::lock_guard lock(mutex);
+        is_first = !closed;
+        if (is_first) linger = limit;
         closed = true;
         wake_up.signal();
+      }
+      // Only now: it may be in a call, which has just been ended.
+      deadlines.stop();
+      if (!is_first) return;
+      {
+        std::unique_lock lock(mutex);
         last_left.wait(lock, [&] { return calls == 0; });
       }
       // Nobody else comes here, or to the sockets, any more.

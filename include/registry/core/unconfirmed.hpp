@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <utility>
+
+#include <registry/core/batcher.hpp>
+#include <registry/core/instant.hpp>
+
+namespace registry {
+
+/// Registrations that were handed to the transport and that the hub has not confirmed yet, in the order of their
+/// numbers. Not thread-safe.
+template <class K>
+class Unconfirmed {
+ public:
+  void add(Batch<K> batch, SteadyTime now) {
+    bytes_ += size_of(batch);
+    const auto place = std::ranges::upper_bound(sent_, batch.sequence, {}, &Sent::sequence);
+    sent_.insert(place, {std::move(batch), now});
+  }
+
+  bool empty() const noexcept { return sent_.empty(); }
+
+  /// What they take in memory, roughly.
+  std::size_t bytes() const noexcept { return bytes_; }
+
+  /// The one with the lowest number; there must be one.
+  const Batch<K>& first() const noexcept { return sent_.front().batch; }
+
+  Batch<K> take_first() {
+    Batch<K> batch = std::move(sent_.front().batch);
+    sent_.pop_front();
+    bytes_ -= size_of(batch);
+    return batch;
+  }
+
+  /// The hub has what comes before this number.
+  void confirm_before(std::uint64_t sequence) {
+    while (!sent_.empty() && sent_.front().sequence() < sequence) take_first();
+  }
+
+  /// A copy of the next one, from this number on, that was sent by `time`; it counts as sent `now`.
+  std::optional<Batch<K>> next_sent_by(SteadyTime time, std::uint64_t sequence, SteadyTime now) {
+    auto sent = std::ranges::lower_bound(sent_, sequence, {}, &Sent::sequence);
+    while (sent != sent_.end() && sent->at > time) ++sent;
+    if (sent == sent_.end()) return std::nullopt;
+    sent->at = now;
+    return sent->batch;
+  }
+
+ private:
+  struct Sent {
+    Batch<K> batch;
+    SteadyTime at;
+
+    std::uint64_t sequence() const noexcept { return batch.sequence; }
+  };
+
+  static std::size_t size_of(const Batch<K>& batch) noexcept {
+    return sizeof(Sent) + batch.message.size() + batch.envelope.size() + batch.keys.size() * sizeof(K);
+  }
+
+  std::deque<Sent> sent_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace registry

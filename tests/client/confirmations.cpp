@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0
+// What becomes of registrations and claims when messages are lost and hubs restart.
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client/fake_transport.hpp"
+#include "client/lossy_hub.hpp"
+#include "support/catch.hpp"
+
+using namespace registry;
+using namespace client_test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// What is reported as not registered.
+struct Losses {
+  std::shared_ptr<std::vector<std::pair<std::vector<BlockEntry>, Error>>> all =
+      std::make_shared<std::vector<std::pair<std::vector<BlockEntry>, Error>>>();
+
+  void operator()(std::span<const BlockEntry> entries, const Error& why) const {
+    all->push_back({{entries.begin(), entries.end()}, why});
+  }
+};
+
+auto worker_of(LossyHub& hub) { return client<Block, Block>(LossyTransport(hub)).log(nullptr); }
+
+HubOptions insisting() {
+  HubOptions options;
+  options.insist_on_holder = true;
+  return options;
+}
+
+std::size_t syncs(const LossyHub& hub) {
+  return static_cast<std::size_t>(std::ranges::count(hub.queries, MessageType::sync));
+}
+
+}  // namespace
+
+TEST_CASE("a registration that was lost is sent again until the hub has it, and then no more") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  auto bob = worker_of(hub).build();
+  hub.loses_registrations = true;
+  alice.register_blocks({{1, 10, {}}, {2, 20, {}}});
+  alice.flush();
+  CHECK(bob.match({1, 2}).empty());
+  hub.advance(1s);  // again, and lost again
+  CHECK(hub.registrations == 2);
+  hub.loses_registrations = false;
+  hub.advance(1s);
+  CHECK(bob.match({1, 2}).size() == 2);
+  CHECK(alice.stats().batches_resent == 2);
+  hub.advance(1s);
+  const std::size_t asked = syncs(hub);
+  hub.advance(10s);
+  CHECK(hub.registrations == 3);
+  CHECK(syncs(hub) == asked);  // nothing is open any more
+}
+
+TEST_CASE("a registration that came is confirmed and not sent again") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  for (int i = 0; i < 5; ++i) hub.advance(1s);
+  CHECK(hub.registrations == 1);
+  CHECK(syncs(hub) == 1);
+  CHECK(hub.hub->stats().repeated == 0);
+}
+
+TEST_CASE("what is sent again overwrites nothing that came later, and undoes no removal") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  auto bob = worker_of(hub).build();
+  hub.loses_registrations = true;
+  alice.register_blocks({{1, 10, {}}, {2, 20, {}}});
+  alice.flush();
+  hub.loses_registrations = false;
+  bob.register_blocks({{1, 11, {}}});
+  bob.flush();
+  hub.advance(1s);
+  CHECK(bob.match({1, 2}) == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
+}
+
+TEST_CASE("a new value that was lost takes the place of the old one when it is sent again") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  hub.advance(1s);
+  hub.loses_registrations = true;
+  alice.register_blocks({{1, 11, {}}});
+  alice.flush();
+  hub.loses_registrations = false;
+  SECTION("on the same hub") {
+    hub.advance(1s);
+    CHECK(alice.match({1}) == std::vector<BlockEntry>{{1, 11, {}}});
+  }
+  SECTION("not on another, where somebody else may have been since") {
+    hub.restart();
+    auto bob = worker_of(hub).build();
+    bob.register_blocks({{1, 12, {}}});
+    bob.flush();
+    hub.advance(1s);
+    CHECK(alice.match({1}) == std::vector<BlockEntry>{{1, 12, {}}});
+  }
+}
+
+TEST_CASE("what the hub had not confirmed is sent to the one that takes its place") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  auto bob = worker_of(hub).build();
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  hub.advance(1s);  // confirmed: an in-memory catalogue forgets it
+  alice.register_blocks({{2, 20, {}}});
+  alice.flush();
+  hub.restart();
+  hub.advance(1s);
+  CHECK(bob.match({1, 2}) == std::vector<BlockEntry>{{2, 20, {}}});
+  hub.advance(1s);
+  hub.advance(10s);
+  CHECK(hub.registrations == 3);
+  CHECK(alice.stats().hubs_met == 2);
+}
+
+TEST_CASE("a client that meets another hub believes nothing of what it knew of the first") {
+  LossyHub hub;
+  auto alice = worker_of(hub).local_cache(100).build();
+  auto bob = worker_of(hub).build();
+  bob.register_blocks({{7, 70, {}}});
+  bob.flush();
+  CHECK(alice.can_offload({7}).already_stored.size() == 1);
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  hub.advance(1s);
+  hub.restart();
+  auto claim = alice.claim({3});  // somebody to ask for: without anything open nobody asks
+  hub.advance(1s);
+  CHECK(alice.can_offload({1, 7}).can_offload == std::vector<Block>{1, 7});
+}
+
+TEST_CASE("what was not confirmed comes back from close, and is reported by a client that is destroyed") {
+  LossyHub hub;
+  const Losses losses;
+  std::optional alice = worker_of(hub).on_undelivered(losses).build();
+  const std::vector<BlockEntry> entries{{1, 10, {}}, {2, 20, {}}};
+  alice->register_blocks(entries);
+  SECTION("a hub that is there confirms it") {
+    CHECK(alice->close(1s).empty());
+    CHECK(losses.all->empty());
+    CHECK(hub.hub->stats().stored == 2);
+  }
+  SECTION("one that is away does not: close") {
+    hub.is_away = true;
+    CHECK(alice->close(1s) == entries);
+    alice.reset();
+    CHECK(losses.all->empty());
+  }
+  SECTION("one that is away does not: destruction") {
+    hub.is_away = true;
+    alice.reset();
+    REQUIRE(losses.all->size() == 1);
+    CHECK(losses.all->front().first == entries);
+    CHECK(std::get<Timeout>(losses.all->front().second).duration == 1s);
+  }
+  SECTION("one that is away does not: another client in its place") {
+    hub.is_away = true;
+    *alice = worker_of(hub).build();
+    REQUIRE(losses.all->size() == 1);
+    CHECK(losses.all->front().first == entries);
+  }
+  SECTION("one that loses what it is sent: close") {
+    alice->flush();
+    CHECK(alice->close(1s).empty());
+    hub.loses_registrations = true;
+    auto bob = worker_of(hub).build();
+    bob.register_blocks({{3, 30, {}}});
+    CHECK(bob.close(0s) == std::vector<BlockEntry>{{3, 30, {}}});
+  }
+}
+
+TEST_CASE("what is not confirmed is bounded, and beyond it registering waits") {
+  LossyHub hub;
+  auto alice = worker_of(hub).batch_size(1).max_unconfirmed_bytes(2000).register_timeout(2s).build();
+  hub.is_away = true;
+  Block next = 1;
+  std::optional<BlockUndelivered> full;
+  while (!full) {
+    REQUIRE(next < 100);
+    full = undelivered([&] { alice.register_blocks({{next, 10, {}}}); });
+    ++next;
+  }
+  CHECK(full->as<Timeout>()->duration == 2s);
+  CHECK(full->entries() == std::vector<BlockEntry>{{next - 1, 10, {}}});
+  CHECK(next > 3);
+  // There is room as soon as the hub confirms.
+  hub.is_away = false;
+  hub.advance(1s);
+  alice.register_blocks({{next, 10, {}}});
+  CHECK(alice.close(1s).empty());
+  CHECK(hub.hub->stats().stored == next - 1);
+}
+
+TEST_CASE("half of the bound makes a client ask before its time") {
+  LossyHub hub;
+  auto alice = worker_of(hub).batch_size(1).max_unconfirmed_bytes(2000).build();
+  alice.register_blocks({{1, 10, {}}});
+  hub.advance(1ms);
+  CHECK(syncs(hub) == 0);
+  for (Block key = 2; key < 10; ++key) alice.register_blocks({{key, 10, {}}});
+  hub.advance(1ms);
+  CHECK(syncs(hub) == 1);
+}
+
+TEST_CASE("a client that is told not to keep anything does not ask") {
+  LossyHub hub;
+  auto alice = worker_of(hub).max_unconfirmed_bytes(0).build();
+  alice.register_blocks({{1, 10, {}}});
+  hub.advance(2s);
+  CHECK(alice.close(1s).empty());
+  CHECK(syncs(hub) == 0);
+}
+
+TEST_CASE("a hub that confirms nothing is not asked again, and nothing is kept for it") {
+  const auto script = std::make_shared<Script>();
+  auto alice = client<Block, Block>(FakeTransport(script)).log(nullptr).build();
+  const std::string why = GENERATE("it knows no envelopes", "it is one of ours, before its time", "it errs");
+  CAPTURE(why);
+  if (why == "it knows no envelopes") {
+    script->answer = always_bare(words(MessageType::error_response, "unknown type"));
+  } else if (why == "it errs") {
+    script->answer = always(count(MessageType::touch_response, 1));
+  } else {
+    script->answer = always(words(MessageType::error_response, to_string(InvalidMessageType{43})));
+  }
+  alice.register_blocks({{1, 10, {}}});
+  script->advance(10ms);
+  script->advance(1s);
+  REQUIRE(script->asked.size() == 1);
+  CHECK(type_of(script->asked[0].message) == MessageType::sync);
+  alice.register_blocks({{2, 10, {}}});
+  script->advance(10ms);
+  script->advance(5s);
+  CHECK(alice.close(1s).empty());
+  CHECK(script->asked.size() == 1);
+}
+
+TEST_CASE("a hub that cannot confirm for now is asked again") {
+  const auto script = std::make_shared<Script>();
+  auto alice = client<Block, Block>(FakeTransport(script)).log(nullptr).build();
+  script->answer = always(words(MessageType::error_response, "limit exceeded: max_waiting allows 1, got 2"));
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  script->advance(1s);
+  script->advance(1s);
+  CHECK(script->asked.size() == 2);
+  CHECK(alice.close(0s) == std::vector<BlockEntry>{{1, 10, {}}});
+}
+
+TEST_CASE("to a hub that insists every registration is acknowledged: who is late hears it at once") {
+  LossyHub hub(insisting());
+  auto alice = worker_of(hub).build();
+  CHECK(alice.can_offload({1, 2}).can_offload.size() == 2);
+  alice.register_blocks({{1, 10, {}}});
+  CHECK(hub.registrations == 0);
+  CHECK(alice.match({1}).size() == 1);
+  hub.advance(31s);
+  const auto late = undelivered([&] { alice.register_blocks({{1, 11, {}}, {2, 20, {}}}); });
+  REQUIRE(late);
+  CHECK(late->as<LeaseConflict>() != nullptr);
+  CHECK(late->entries() == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
+}
+
+TEST_CASE("what a hub has refused of what was pushed is reported with the entries and the reason") {
+  const Losses losses;
+  SECTION("by one that insists, to a client that has only ever registered") {
+    LossyHub hub(insisting());
+    auto alice = worker_of(hub).on_undelivered(losses).build();
+    alice.register_blocks({{1, 10, {}}, {2, 20, {}}});
+    alice.flush();
+    hub.advance(1s);
+    REQUIRE(losses.all->size() == 1);
+    CHECK(losses.all->front().first == std::vector<BlockEntry>{{1, 10, {}}, {2, 20, {}}});
+    CHECK(std::holds_alternative<LeaseConflict>(losses.all->front().second));
+    // Now it knows.
+    CHECK(undelivered([&] { alice.register_blocks({{3, 30, {}}}); }));
+    hub.advance(5s);
+    CHECK(losses.all->size() == 1);
+  }
+  SECTION("by one that is full") {
+    LossyHub hub({}, 2);
+    auto alice = worker_of(hub).batch_size(2).on_undelivered(losses).build();
+    for (Block key = 1; key < 7; key += 2) alice.register_blocks({{key, 10, {}}, {key + 1, 10, {}}});
+    for (int i = 0; i < 4; ++i) hub.advance(1s);
+    REQUIRE(losses.all->size() == 2);
+    CHECK((*losses.all)[0].first == std::vector<BlockEntry>{{3, 10, {}}, {4, 10, {}}});
+    CHECK((*losses.all)[1].first == std::vector<BlockEntry>{{5, 10, {}}, {6, 10, {}}});
+    CHECK(std::get<HubError>((*losses.all)[0].second).text == "there is no room");
+    CHECK(hub.registrations == 3);
+    CHECK(alice.close(1s).empty());
+  }
+}
+
+TEST_CASE("a hook that throws harms nothing") {
+  LossyHub hub({}, 1);
+  const Log log;
+  auto alice = worker_of(hub)
+                   .log(log)
+                   .on_undelivered([](std::span<const BlockEntry>, const Error&) { throw std::runtime_error{"oops"}; })
+                   .build();
+  alice.register_blocks({{1, 10, {}}, {2, 20, {}}});
+  alice.flush();
+  hub.advance(1s);
+  REQUIRE(log.lines->size() == 1);
+  CHECK(log.lines->front().second == "on_undelivered failed: oops");
+}
+
+TEST_CASE("a client may have every registration acknowledged") {
+  LossyHub hub({}, 1);
+  auto alice = worker_of(hub).acknowledged(true).build();
+  alice.register_blocks({{1, 10, {}}});
+  CHECK(hub.registrations == 0);
+  CHECK(hub.hub->stats().stored == 1);
+  const auto refused = undelivered([&] { alice.register_blocks({{1, 11, {}}, {2, 20, {}}}); });
+  REQUIRE(refused);
+  CHECK(refused->entries() == std::vector<BlockEntry>{{2, 20, {}}});
+  CHECK(refused->as<HubError>()->text == "there is no room");
+}
+
+TEST_CASE("claims are had back of a hub that takes another's place") {
+  HubOptions options;
+  options.recovery_time = 30s;
+  LossyHub hub(options);
+  hub.now += 1min;  // the first start is over
+  hub.hub->core().tick(hub.instant(), LossyHub::nobody);
+  hub.advance(30s);
+  auto alice = worker_of(hub).build();
+  auto bob = worker_of(hub).build();
+  auto claim = alice.claim({1, 2});
+  REQUIRE(claim.granted().size() == 2);
+  hub.restart();
+  hub.hub->core().tick(hub.instant(), LossyHub::nobody);
+  hub.advance(1s);
+  CHECK(hub.hub->stats().leases.active == 2);
+  hub.advance(29s);  // the recovery time is over
+  CHECK(bob.can_offload({1, 3}).can_offload == std::vector<Block>{3});
+  CHECK(claim.held().size() == 2);
+  CHECK(claim.register_blocks({{1, 10, {}}, {2, 20, {}}}).all_stored());
+}
+
+TEST_CASE("a claim says what somebody else was granted meanwhile by another hub") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  auto bob = worker_of(hub).build();
+  auto claim = alice.claim({1, 2});
+  hub.restart();
+  CHECK(bob.can_offload({1}).can_offload.size() == 1);
+  hub.advance(1s);
+  CHECK(claim.lost() == std::vector<Block>{1});
+  CHECK(claim.held() == std::vector<Block>{2});
+}
+
+TEST_CASE("nobody asks for claims that hold nothing any more") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  auto claim = alice.claim({1});
+  hub.advance(1s);
+  CHECK(syncs(hub) == 1);
+  CHECK(claim.register_blocks({{1, 10, {}}}).all_stored());
+  hub.advance(1s);
+  const std::size_t before = syncs(hub);
+  for (int i = 0; i < 5; ++i) hub.advance(1s);
+  CHECK(syncs(hub) == before);
+}
+
+TEST_CASE("an acknowledged registration keeps its place when it is sent again") {
+  const auto script = std::make_shared<Script>();
+  auto alice = fake_client(script).resend_interval(1s).register_timeout(3s).build();
+  alice.register_blocks({{1, 10, {}}});
+  script->answer = [&](ByteView, ByteView) -> std::vector<std::vector<Bytes>> {
+    script->now += 1s;
+    return {};
+  };
+  CHECK(undelivered([&] { (void)alice.register_acknowledged({{1, 11, {}}}); }));
+  REQUIRE(script->asked.size() == 3);
+  for (const Message& message : script->asked) {
+    const auto envelope = Envelope::decode(message.envelope).value();
+    CHECK(envelope.after == 1);
+    CHECK(envelope.sequence == 2);
+  }
+  CHECK(script->batch_sizes() == std::vector<std::size_t>{1});
+  // What nobody will send any more is not to be waited for.
+  script->advance(0s);
+  CHECK(script->sequence() == std::vector<std::uint64_t>{1, 2});
+  CHECK(script->batch_sizes() == std::vector<std::size_t>{1, 0});
+}
+
+TEST_CASE("a removal does not wait for a registration that was given up") {
+  LossyHub hub;
+  auto alice = worker_of(hub).register_timeout(2s).build();
+  hub.is_away = true;
+  CHECK(undelivered([&] { (void)alice.register_acknowledged({{1, 10, {}}}); }));
+  hub.is_away = false;
+  alice.register_blocks({{2, 20, {}}});
+  CHECK(alice.remove({2}) == 1);
+}
+
+TEST_CASE("an answer to a request that was given up is dropped and counted") {
+  const auto script = std::make_shared<Script>();
+  auto alice = fake_client(script).build();
+  CHECK_THROWS_AS(alice.match({1}), RegistryError);
+  const Bytes first = script->asked[0].envelope;
+  script->answer = [&](ByteView envelope, ByteView) -> std::vector<std::vector<Bytes>> {
+    return {{first, matched({{1, 10, {}}})},
+            {first, count(MessageType::release_response, 1)},  // to what was withdrawn
+            {Bytes(envelope.begin(), envelope.end()), matched({{2, 20, {}}})}};
+  };
+  CHECK(alice.match({2}) == std::vector<BlockEntry>{{2, 20, {}}});
+  CHECK(alice.stats().late_answers == 1);
+}

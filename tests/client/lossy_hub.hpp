@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// A hub in this process that can be away, lose registrations, and be restarted.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <registry/builder.hpp>
+#include <registry/bytes.hpp>
+#include <registry/core/instant.hpp>
+#include <registry/error.hpp>
+#include <registry/eviction.hpp>
+#include <registry/storage.hpp>
+#include <registry/transport/transport.hpp>
+
+#include "client/fake_transport.hpp"
+
+namespace client_test {
+
+/// Between clients and a hub core, in the hands of the test. One thread.
+class LossyHub {
+ public:
+  using Storage = HashMapStorage<Block, Block>;
+  using Hub = RegistryHub<NoEviction<Storage>>;
+
+  explicit LossyHub(HubOptions options = {}, std::optional<std::size_t> capacity = std::nullopt)
+      : options_(std::move(options)), capacity_(capacity) {
+    options_.log = nullptr;
+    restart();
+  }
+
+  /// Another hub takes its place, which knows nothing.
+  void restart() { hub = std::make_unique<Hub>(NoEviction<Storage>(Storage{}, capacity_), options_); }
+
+  /// Moves the time on; whoever asked for a call by then gets it.
+  void advance(std::chrono::nanoseconds duration) {
+    now += duration;
+    if (!is_away) hub->core().tick(instant(), nobody);
+    for (const auto& peer : peers) {
+      if (!peer->handler || !peer->due || *peer->due > now) continue;
+      peer->due.reset();
+      if (const auto next = peer->handler(now)) peer->wake_at(*next);
+    }
+  }
+
+  Instant instant() const {
+    return {now, WallTime{std::chrono::seconds{1'700'000'000}} +
+                     std::chrono::duration_cast<WallTime::duration>(now.time_since_epoch())};
+  }
+
+  struct Peer {
+    TickHandler handler;
+    std::optional<SteadyTime> due;
+    std::string routing_id;
+    void wake_at(SteadyTime time) { due = due ? std::min(*due, time) : time; }
+  };
+
+  static constexpr auto nobody = [](ByteView, Frames, ByteView) { return false; };
+
+  SteadyTime now{1h};
+  bool is_away = false;              // nothing reaches it, and time passes until a call gives up
+  bool loses_registrations = false;  // what is pushed
+  std::size_t registrations = 0;     // pushed, whether or not they came
+  std::vector<MessageType> queries;  // that reached it
+  std::unique_ptr<Hub> hub;
+  std::vector<std::shared_ptr<Peer>> peers;
+
+ private:
+  HubOptions options_;
+  std::optional<std::size_t> capacity_;
+};
+
+class LossyTransport {
+ public:
+  explicit LossyTransport(LossyHub& hub) : hub_(&hub), peer_(std::make_shared<LossyHub::Peer>()) {
+    peer_->routing_id = "peer" + std::to_string(hub.peers.size());
+    hub.peers.push_back(peer_);
+  }
+
+  SteadyTime now() const { return hub_->now; }
+
+  template <Exchange E>
+  std::optional<Error> exchange(E& exchange, SteadyTime deadline) {
+    const SteadyTime start = hub_->now;
+    const auto accept = [&](Frames frames) { return exchange.accept(frames); };
+    if (ask(exchange.envelope(), exchange.message(), accept)) return std::nullopt;
+    // What waits at the hub may be answered later.
+    while (!hub_->is_away && hub_->now < deadline) {
+      hub_->now += 100ms;
+      bool answered = false;
+      hub_->hub->core().tick(hub_->instant(), reply_of(accept, answered));
+      if (answered) return std::nullopt;
+    }
+    if (auto withdrawal = exchange.withdrawal()) {
+      ask(withdrawal->first, withdrawal->second, [](Frames) { return true; });
+    }
+    hub_->now = std::max(hub_->now, deadline);
+    return Timeout::after(deadline - start);
+  }
+
+  void post(ByteView envelope, ByteView message) noexcept {
+    ask(envelope, message, [](Frames) { return true; });
+  }
+
+  bool push(ByteView message, ByteView envelope, SteadyTime) {
+    ++hub_->registrations;
+    if (hub_->is_away || hub_->loses_registrations) return true;
+    hub_->hub->core().registration("a peer", envelope, message, hub_->instant(), LossyHub::nobody);
+    return true;
+  }
+
+  void start(TickHandler handler) { peer_->handler = std::move(handler); }
+  void wake_at(SteadyTime time) { peer_->wake_at(time); }
+  void stop() { peer_->handler = nullptr; }
+  void close(std::chrono::nanoseconds) {}
+
+ private:
+  template <class Accept>
+  bool ask(ByteView envelope, ByteView message, Accept accept) {
+    if (hub_->is_away) return false;
+    hub_->queries.push_back(type_of(message));
+    bool answered = false;
+    hub_->hub->core().query(
+        as_bytes(peer_->routing_id), Frames{&envelope, 1}, message, hub_->instant(), reply_of(accept, answered));
+    return answered;
+  }
+
+  template <class Accept>
+  static auto reply_of(Accept& accept, bool& answered) {
+    return [&](ByteView, Frames to, ByteView bytes) {
+      const std::array<ByteView, 2> frames{to.front(), bytes};
+      answered = accept(frames) || answered;
+      return answered;
+    };
+  }
+
+  LossyHub* hub_;
+  std::shared_ptr<LossyHub::Peer> peer_;
+};
+
+static_assert(BlockingTransport<LossyTransport>);
+
+using LossyClient = RegistryClient<Block, Block, NoMetadata, LossyTransport>;
+
+}  // namespace client_test

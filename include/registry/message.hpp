@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace registry {
@@ -94,6 +96,25 @@ struct OffloadResult {
   std::vector<K> can_offload;
   std::vector<K> already_stored;
   std::vector<K> leased;
+};
+
+/// What an acknowledged registration has come to: one outcome per entry, in their order, and the entries refused. Of an
+/// asynchronous one that failed there are no outcomes, and all entries are under `refused`: they may be stored all the
+/// same.
+template <class EntryType>
+struct RegisterResult {
+  std::vector<RegisterStatus> statuses;
+  std::vector<EntryType> refused;
+
+  bool all_stored() const noexcept { return refused.empty(); }
+
+  static RegisterResult of(std::span<const EntryType> entries, std::vector<RegisterStatus> statuses) {
+    RegisterResult result{std::move(statuses), {}};
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      if (result.statuses[i] != RegisterStatus::stored) result.refused.push_back(entries[i]);
+    }
+    return result;
+  }
 };
 
 /// What a hub says of itself in one number: this bit, that it insists on the holder of a lease.

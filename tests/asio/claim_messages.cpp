@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -334,4 +335,27 @@ TEST_CASE("nobody takes the answer to what was given back for his own, and the i
   world.hub.answer(release + 1, count_answer(MessageType::touch_response, 5));
   REQUIRE(world.hub.run(world.io, [&] { return touched.calls > 0; }));
   REQUIRE(touched.result == 5);
+}
+
+TEST_CASE("what is given back bit by bit leaves no answers behind that would fill the connection") {
+  zmq_test::InProcess place;
+  place.config.hwm = 10;
+  ScriptedHub hub(place.config);
+  asio::io_context io;
+  ZmqTransportConfig config = hub.address();
+  config.context = place.context;
+  config.hwm = 10;
+  Client client = builder(io, config).build();
+  Keys keys(100);
+  std::iota(keys.begin(), keys.end(), K{1});
+  Completed<BlockClaim> outcome;
+  client.async_claim(keys, 0s, outcome.token());
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 1; }));
+  hub.answer(0, claim_answer(std::vector(keys.size(), granted)));
+  REQUIRE(hub.run(io, [&] { return outcome.calls > 0; }));
+  for (const K key : keys) {
+    outcome.result.release({key});
+    REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 1 + key; }));
+    REQUIRE_NOTHROW(hub.answer(key, count_answer(MessageType::release_response, 1)));
+  }
 }

@@ -19,7 +19,6 @@
 #include <exception>
 #include <functional>
 #include <future>
-#include <numeric>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -360,28 +359,6 @@ TEST_CASE("claims that end together give back also what finds no room at once") 
   REQUIRE(hub.stats().leases.active == count);
   outcomes.clear();
   REQUIRE(run_until(io, [&] { return hub.stats().leases.active == 0; }));
-}
-
-TEST_CASE("what is given back bit by bit leaves no answers behind that would fill the connection") {
-  zmq_test::InProcess place;
-  place.config.hwm = 10;
-  ServedHub hub(place.config);
-  asio::io_context io;
-  ZmqTransportConfig config = hub.address();
-  config.context = place.context;
-  config.hwm = 10;
-  Client client = builder(io, config).build();
-  Keys keys(100);
-  std::iota(keys.begin(), keys.end(), K{1});
-  Completed<BlockClaim> outcome;
-  client.async_claim(keys, 0s, outcome.token());
-  io.run();
-  REQUIRE(outcome.result.granted() == keys);
-  for (const K key : keys) {
-    outcome.result.release({key});
-    REQUIRE(run_until(io, [&] { return hub.stats().leases.active == keys.size() - key; }));
-  }
-  REQUIRE(hub.stats().undeliverable == 0);
 }
 
 TEST_CASE("a failed claim can be looked at, and holds nothing") {

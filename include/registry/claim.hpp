@@ -1,34 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <chrono>
-#include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
-#include <span>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include <registry/core/claim_state.hpp>
 #include <registry/core/instant.hpp>
+#include <registry/diagnostics.hpp>
 #include <registry/error.hpp>
 #include <registry/list_view.hpp>
 #include <registry/register_result.hpp>
 
 namespace registry {
 
+namespace detail {
+
+/// A driver whose calls complete on an executor; those of the others block.
+template <class D>
+concept AsyncDriver = requires { typename D::executor_type; };
+
+}  // namespace detail
+
 /// The right to store some blocks, from `client.claim(keys)`: what it has been granted is its alone, even among the
 /// threads of one client. What is neither registered nor given back when it ends is given back then, at once and
 /// without waiting for the network; what cannot be sent runs out by itself. For one thread at a time; its client may be
-/// closed or gone before it. Calls throw RegistryError, as those of the client do.
+/// closed or gone before it. As with the client it depends on the transport whether there are blocking calls, which
+/// throw RegistryError, or `async_` ones, which complete with a `std::error_code` first and throw only if the client is
+/// gone, or the claim empty: then nothing is left to complete on.
 template <class Driver>
 class Claim {
  public:
   using key_type = typename Driver::K;
   using EntryType = typename Driver::EntryType;
 
-  Claim(const std::shared_ptr<Driver>& driver, std::shared_ptr<ClaimState<key_type>> state) noexcept
-      : driver_(driver), state_(std::move(state)) {}
+  /// Holds nothing, as one that has been moved from: what an asynchronous call leaves behind an error.
+  Claim() noexcept = default;
+  Claim(std::weak_ptr<Driver> driver, std::shared_ptr<ClaimState<key_type>> state) noexcept
+      : driver_(std::move(driver)), state_(std::move(state)) {}
   Claim(Claim&&) noexcept = default;
   Claim& operator=(Claim&& other) noexcept {
     if (this != &other) {
@@ -41,27 +53,29 @@ class Claim {
   ~Claim() { release(); }
 
   /// What the hub said at first: the blocks to store, those that are stored, and those that others are storing.
-  const std::vector<key_type>& granted() const noexcept { return state_->result().can_offload; }
-  const std::vector<key_type>& already_stored() const noexcept { return state_->result().already_stored; }
-  const std::vector<key_type>& leased() const noexcept { return state_->result().leased; }
+  const std::vector<key_type>& granted() const noexcept { return state().result().can_offload; }
+  const std::vector<key_type>& already_stored() const noexcept { return state().result().already_stored; }
+  const std::vector<key_type>& leased() const noexcept { return state().result().leased; }
 
   /// What has been granted and is neither registered nor given back nor lost.
-  std::vector<key_type> held() const { return state_->held(); }
+  std::vector<key_type> held() const { return state().held(); }
   /// What has been granted and lost, as far as the hub has said so.
-  std::vector<key_type> lost() const { return state_->lost(); }
+  std::vector<key_type> lost() const { return state().lost(); }
 
   /// A number that is higher for every later grant of the same key, also after a restart of the hub, as long as its
   /// clock does not go back: for names of objects and for conditional writes, so that a late writer harms nobody. 0
   /// where nothing was granted.
-  std::uint64_t token() const noexcept { return state_->token(); }
+  std::uint64_t token() const noexcept { return state().token(); }
 
   /// Until when the blocks are certainly this claim's, by the clock of its transport: the lease time, counted from when
   /// its request, or the last renewal, was sent.
-  SteadyTime deadline() const { return state_->deadline(); }
+  SteadyTime deadline() const { return state().deadline(); }
 
   /// Says that these blocks are stored, and what the hub made of each. Sent again until it has answered; Undelivered,
   /// with the entries, if that takes longer than `register_timeout`.
-  [[nodiscard]] RegisterResult<EntryType> register_blocks(ListView<EntryType> entries) {
+  [[nodiscard]] RegisterResult<EntryType> register_blocks(ListView<EntryType> entries)
+    requires(!detail::AsyncDriver<Driver>)
+  {
     auto result = RegisterResult<EntryType>::of(entries, driver()->add_acknowledged(entries, state_->number()));
     std::vector<key_type> keys;
     for (const EntryType& entry : entries) keys.push_back(entry.key);
@@ -71,14 +85,60 @@ class Claim {
 
   /// Has the lease time begin anew for all that is held. Answers what turned out to be no longer held: stored or
   /// granted to others, because the lease was over.
-  std::vector<key_type> renew() { return driver()->renew(*state_); }
+  std::vector<key_type> renew()
+    requires(!detail::AsyncDriver<Driver>)
+  {
+    return driver()->renew(*state_);
+  }
 
   /// To be called by whoever works on the blocks, as often as he likes, as a sign that he does: renews the leases when
   /// a third of their time is over. Who hangs does not call it, and so does not hold them for ever.
-  std::vector<key_type> progress() {
+  std::vector<key_type> progress()
+    requires(!detail::AsyncDriver<Driver>)
+  {
     const auto owner = driver();
     if (owner->now() < state_->renewal_due()) return {};
     return owner->renew(*state_);
+  }
+
+  /// The asynchronous counterparts: `async_register_blocks` completes with (std::error_code, RegisterResult), as the
+  /// client's `async_register_acknowledged` does, the others with (std::error_code, std::vector of keys). Each may be
+  /// cancelled as the client's calls may; a claim that ends meanwhile ends none of them, but gives back what it holds.
+  template <class Token>
+  auto async_register_blocks(ListView<EntryType> entries, Token&& token)
+    requires detail::AsyncDriver<Driver>
+  {
+    return driver()->async_add_acknowledged(entries, state_, std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_register_blocks(ListView<EntryType> entries, Diagnostics diagnostics, Token&& token)
+    requires detail::AsyncDriver<Driver>
+  {
+    return driver()->async_add_acknowledged(entries, state_, std::move(diagnostics), std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_renew(Token&& token)
+    requires detail::AsyncDriver<Driver>
+  {
+    return driver()->async_renew(state_, std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_renew(Diagnostics diagnostics, Token&& token)
+    requires detail::AsyncDriver<Driver>
+  {
+    return driver()->async_renew(state_, std::move(diagnostics), std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_progress(Token&& token)
+    requires detail::AsyncDriver<Driver>
+  {
+    return driver()->async_progress(state_, std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_progress(Diagnostics diagnostics, Token&& token)
+    requires detail::AsyncDriver<Driver>
+  {
+    return driver()->async_progress(state_, std::move(diagnostics), std::forward<Token>(token));
   }
 
   /// Gives back these of the blocks held, or all, for others to store at once. Does not wait for the network.
@@ -95,9 +155,14 @@ class Claim {
   }
 
  private:
+  const ClaimState<key_type>& state() const noexcept {
+    static const ClaimState<key_type> nothing(0, {}, {});
+    return state_ ? *state_ : nothing;
+  }
+
   std::shared_ptr<Driver> driver() const {
     auto owner = driver_.lock();
-    if (owner == nullptr) throw RegistryError(Disconnected{"the client of this claim is gone"});
+    if (owner == nullptr) throw RegistryError(Disconnected{"the claim is empty, or its client is gone"});
     return owner;
   }
 

@@ -79,6 +79,7 @@ class RegistryClient {
   using value_type = V;
   using metadata_type = M;
   using EntryType = Entry<K, V, M>;
+  using ClaimType = Claim<Driver>;
   using Core = ClientCore<K, V, M, C>;
 
   RegistryClient(T transport, ClientOptions options)
@@ -108,7 +109,7 @@ class RegistryClient {
   /// a `wait`, if nothing is granted at once, the hub answers when one of the keys that others hold comes free for this
   /// claim, when all of them are stored, or when the wait is over; first come, first served. Throws Unsupported where
   /// the hub does not know claims (the Rust one).
-  Claim<Driver> claim(ListView<K> keys, std::chrono::nanoseconds wait = std::chrono::nanoseconds::zero())
+  ClaimType claim(ListView<K> keys, std::chrono::nanoseconds wait = std::chrono::nanoseconds::zero())
     requires BlockingTransport<T>
   {
     return {driver_, driver_->claim(copy(keys), wait)};
@@ -196,11 +197,7 @@ class RegistryClient {
   }
 
   /// What has happened so far. Safe from any thread.
-  ClientStats stats() const noexcept
-    requires BlockingTransport<T>
-  {
-    return driver_->stats();
-  }
+  ClientStats stats() const noexcept { return driver_->stats(); }
 
   /// The asynchronous counterparts, which complete with (std::error_code, result) on the handler's executor. Cancelling
   /// one (any type of cancellation) ends it with asio::error::operation_aborted, and what it may have been granted is
@@ -278,6 +275,49 @@ class RegistryClient {
     return driver_->async_run(Core::release(copy(keys)), std::move(diagnostics), std::forward<Token>(token));
   }
 
+  template <class Token>
+  auto async_remove_if(ListView<EntryType> entries, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_remove_if(entries, std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_remove_if(ListView<EntryType> entries, Diagnostics diagnostics, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_remove_if(entries, std::move(diagnostics), std::forward<Token>(token));
+  }
+
+  /// As `claim`; completes with (std::error_code, ClaimType), after a failure with a claim that holds nothing. A wait
+  /// that is cancelled ends at the hub, too. It has a time of its own: `wait` and then `request_timeout`.
+  template <class Token>
+  auto async_claim(ListView<K> keys, std::chrono::nanoseconds wait, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_claim(copy(keys), wait, make_claim(), std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_claim(ListView<K> keys, std::chrono::nanoseconds wait, Diagnostics diagnostics, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_claim(copy(keys), wait, make_claim(), std::move(diagnostics), std::forward<Token>(token));
+  }
+
+  /// As `register_acknowledged`; completes with (std::error_code, RegisterResult). After a failure or a cancellation
+  /// its `refused` holds all entries, which may be stored all the same. (A token that throws drops them, as below.)
+  template <class Token>
+  auto async_register_acknowledged(ListView<EntryType> entries, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_add_acknowledged(entries, nullptr, std::nullopt, std::forward<Token>(token));
+  }
+  template <class Token>
+  auto async_register_acknowledged(ListView<EntryType> entries, Diagnostics diagnostics, Token&& token)
+    requires AsyncTransport<T>
+  {
+    return driver_->async_add_acknowledged(entries, nullptr, std::move(diagnostics), std::forward<Token>(token));
+  }
+
   /// Completes with (std::error_code, entries): once they are accepted, all or none, which at the high-water mark takes
   /// up to `register_timeout`; after a failure the entries, none of which is pending. (A token that throws instead,
   /// such as `use_awaitable`, drops them: `as_tuple` keeps them.) A `remove` of the same keys that was not awaited may
@@ -325,6 +365,13 @@ class RegistryClient {
     if constexpr (BlockingTransport<T>) {
       if (driver_) driver_->end();
     }
+  }
+
+  /// What makes a claim of what it was granted.
+  auto make_claim() const {
+    return [driver = std::weak_ptr<Driver>(driver_)](std::shared_ptr<ClaimState<K>> state) {
+      return ClaimType(driver, std::move(state));
+    };
   }
 
   std::shared_ptr<Driver> driver_;

@@ -13,7 +13,9 @@
 
 namespace registry {
 
-/// What an acknowledged registration has come to: one outcome per entry, in their order, and the entries refused.
+/// What an acknowledged registration has come to: one outcome per entry, in their order, and the entries refused. Of an
+/// asynchronous one that failed there are no outcomes, and all entries are under `refused`: they may be stored all the
+/// same.
 template <class EntryType>
 struct RegisterResult {
   std::vector<RegisterStatus> statuses;
@@ -29,7 +31,7 @@ struct RegisterResult {
     return result;
   }
 
-  /// Why the first of those refused was; there must be one.
+  /// Why the first of those refused was; there must be one, with its outcome.
   Error why() const {
     const auto first = std::ranges::find_if(statuses, [](auto status) { return status != RegisterStatus::stored; });
     if (*first == RegisterStatus::lease_conflict) return LeaseConflict{key_hex(refused.front().key)};

@@ -2,9 +2,11 @@
 // What the tests of the Asio transport share: a hub that says what a test wants it to say, and one that is real.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -143,10 +145,47 @@ inline Bytes statuses_answer(const std::vector<OffloadStatus>& statuses) {
   return message;
 }
 
+struct ClaimTerms {
+  std::chrono::nanoseconds ttl = 30s;
+  std::uint64_t incarnation = 7;
+};
+
+inline Bytes claim_answer(const std::vector<OffloadStatus>& statuses, ClaimTerms terms = {}) {
+  Bytes message;
+  Messages::encode_statuses(MessageType::claim_response, std::span<const OffloadStatus>{statuses}, message);
+  append_trailer<4>({terms.incarnation, 1, static_cast<std::uint64_t>(terms.ttl.count()), 0}, message);
+  return message;
+}
+
+inline Bytes renew_answer(const std::vector<RenewStatus>& statuses, ClaimTerms terms = {}) {
+  Bytes message;
+  Messages::encode_statuses(MessageType::renew_response, std::span<const RenewStatus>{statuses}, message);
+  append_trailer<2>({terms.incarnation, static_cast<std::uint64_t>(terms.ttl.count())}, message);
+  return message;
+}
+
+inline Bytes register_answer(const std::vector<RegisterStatus>& statuses) {
+  Bytes message;
+  Messages::encode_statuses(MessageType::register_response, std::span<const RegisterStatus>{statuses}, message);
+  return message;
+}
+
 inline Bytes text_answer(MessageType type, std::string_view text) {
   Bytes message;
   Messages::encode_text(type, text, message);
   return message;
+}
+
+/// Lets the client work until `done`, also of what happens elsewhere; false if that takes too long.
+template <class Done>
+bool run_until(asio::io_context& io, Done done) {
+  const SteadyTime end = zmq_test::steady_now() + zmq_test::limit;
+  while (!done()) {
+    if (zmq_test::steady_now() > end) return false;
+    io.restart();
+    if (io.run_one_for(10ms) == 0) std::this_thread::yield();
+  }
+  return true;
 }
 
 /// Asks something and answers it, after which the client knows that its hub returns envelopes.

@@ -79,3 +79,43 @@ TEST_CASE("a request that was taken is let go of at once") {
   table.take(table.add(request, start));
   REQUIRE(request.use_count() == 1);
 }
+
+TEST_CASE("a request kept apart runs out at its own time, before or after the others") {
+  RequestTable<int> table;
+  const RequestId late = table.add_apart(1, start + 5ms);
+  const RequestId common = table.add(2, start + 3ms);
+  const RequestId early = table.add_apart(3, start + 1ms);
+  REQUIRE(table.size() == 3);
+  REQUIRE(table.next_deadline() == start + 1ms);
+  REQUIRE(table.first() == early);
+  REQUIRE(table.take(early) == 3);
+  REQUIRE(table.first() == common);
+  REQUIRE(table.take(common) == 2);
+  REQUIRE(table.first() == late);
+  REQUIRE(table.next_deadline() == start + 5ms);
+  REQUIRE(table.take(late) == 1);
+  REQUIRE(table.find(late) == nullptr);
+  REQUIRE_FALSE(table.first());
+}
+
+TEST_CASE("a request kept apart can be given another deadline") {
+  RequestTable<int> table;
+  const RequestId moved = table.add_apart(1, start + 1ms);
+  const RequestId other = table.add_apart(2, start + 2ms);
+  table.postpone(moved, start + 3ms);
+  REQUIRE(table.first() == other);
+  REQUIRE(table.take(other) == 2);
+  REQUIRE(table.first() == moved);
+  REQUIRE(table.next_deadline() == start + 3ms);
+  REQUIRE(*table.find(moved) == 1);
+  table.postpone(moved, start);
+  REQUIRE(table.next_deadline() == start);
+}
+
+TEST_CASE("requests kept apart may have the same deadline") {
+  RequestTable<int> table;
+  const RequestId first = table.add_apart(1, start);
+  const RequestId second = table.add_apart(2, start);
+  REQUIRE(table.take(first) == 1);
+  REQUIRE(table.first() == second);
+}

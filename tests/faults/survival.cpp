@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
+#include <future>
 #include <numeric>
 #include <string>
 #include <vector>

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -10,6 +12,7 @@
 #include <string>
 #include <system_error>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -91,6 +94,8 @@ class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
   virtual void answer(Core& core, ByteView message, SteadyTime now) = 0;
   virtual void finish_locally(Core& core) = 0;
   virtual void fail(std::error_code code, std::optional<Error> error) = 0;
+  /// It has failed for good: if it has a place among the registrations, nobody shall wait for it.
+  virtual void give_up_number(Core&) {}
 
   void fail(Error error) {
     const std::error_code code = make_error_code(error);
@@ -98,14 +103,48 @@ class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
   }
 
   RequestId id = 0;
+  /// For how long the hub may keep it before it answers.
+  std::chrono::nanoseconds wait{};
+  /// Whether it is begun anew, and sent again, until there is an answer.
+  bool is_resent = false;
+  /// When it fails with Timeout.
+  SteadyTime deadline{};
   std::optional<SteadyTime> sent_at;
   /// The message of several that it was sent in; 0 if it was sent by itself.
   RequestId joined = 0;
 };
 
+/// A completion for a caller who gets something else than the call's result: what `Convert` makes of the query, the
+/// code and, unless that is an error, the result.
+template <class Completion, class Convert>
+class AsioConversion {
+ public:
+  AsioConversion(Completion completion, Convert convert)
+      : completion_(std::move(completion)), convert_(std::move(convert)) {}
+
+  auto cancellation_slot() const noexcept { return completion_.cancellation_slot(); }
+
+  template <class Core, class Result>
+  void operator()(const std::shared_ptr<AsioQuery<Core>>& query, std::error_code code, std::optional<Error> error,
+                  Result result) {
+    std::invoke_result_t<Convert&, const AsioQuery<Core>&, std::error_code, Result> converted{};
+    try {
+      converted = convert_(*query, code, std::move(result));
+    } catch (const std::exception& failure) {
+      error = TransportError{std::string{"reading the answer failed: "} + failure.what()};
+      code = make_error_code(*error);
+    }
+    completion_(query, code, std::move(error), std::move(converted));
+  }
+
+ private:
+  Completion completion_;
+  Convert convert_;
+};
+
 /// `Completion` is called with (owner, std::error_code, std::optional<Error>, Result).
 template <class Core, class AnyCall, class Completion>
-class AsioQueryOf final : public AsioQuery<Core> {
+class AsioQueryOf : public AsioQuery<Core> {
  public:
   AsioQueryOf(AnyCall call, Completion completion) : call_(std::move(call)), completion_(std::move(completion)) {}
 
@@ -113,10 +152,7 @@ class AsioQueryOf final : public AsioQuery<Core> {
 
   bool begin(Core& core, SteadyTime now) override { return core.begin(call_, this->id, now); }
 
-  bool follows_registrations(Core& core, SteadyTime now) override {
-    if constexpr (std::same_as<AnyCall, typename Core::Count>) return core.follows_registrations(call_, now);
-    return false;
-  }
+  bool follows_registrations(Core& core, SteadyTime now) override { return core.follows_registrations(call_, now); }
 
   bool join(typename Core::Joint& joint) const override {
     return Core::asks_all(call_) && joint.add(call_.type, call_.keys);
@@ -138,13 +174,19 @@ class AsioQueryOf final : public AsioQuery<Core> {
       // A wire or codec of the user's: nobody else's calls may suffer for it.
       outcome = Error{TransportError{std::string{"reading the answer failed: "} + failure.what()}};
     }
-    if (auto* error = std::get_if<Error>(&outcome)) return AsioQuery<Core>::fail(std::move(*error));
+    if (auto* error = std::get_if<Error>(&outcome)) {
+      this->give_up_number(core);
+      return AsioQuery<Core>::fail(std::move(*error));
+    }
     complete({}, std::nullopt, std::get<Result>(std::move(outcome)));
   }
 
   void finish_locally(Core& core) override { complete({}, std::nullopt, core.finish_locally(call_)); }
 
   void fail(std::error_code code, std::optional<Error> error) override { complete(code, std::move(error), {}); }
+
+ protected:
+  AnyCall& call() noexcept { return call_; }
 
  private:
   using Result = typename AnyCall::Result;
@@ -155,6 +197,50 @@ class AsioQueryOf final : public AsioQuery<Core> {
 
   AnyCall call_;
   Completion completion_;
+};
+
+/// A query about entries, which the core encodes when it begins: a registration has its place among the others from
+/// then on, and what has no wire form fails nobody else's call. Begun anew, a registration keeps its place.
+template <class Core, class AnyCall, class Completion>
+class AsioEntriesQuery final : public AsioQueryOf<Core, AnyCall, Completion> {
+  using Base = AsioQueryOf<Core, AnyCall, Completion>;
+
+ public:
+  using Entries = std::vector<typename Core::EntryType>;
+
+  AsioEntriesQuery(std::shared_ptr<const Entries> entries, std::optional<std::uint64_t> claim, Completion completion)
+      : Base(naming(*entries, claim), std::move(completion)), entries_(std::move(entries)) {}
+
+  bool begin(Core& core, SteadyTime now) override {
+    if (entries_->empty()) return false;
+    AnyCall& call = this->call();
+    if constexpr (std::same_as<AnyCall, typename Core::Register>) {
+      if (std::exchange(has_begun_, true)) {
+        core.resend(call);
+      } else {
+        call = core.registration(*entries_, call.claim);
+      }
+    } else {
+      call = core.remove_if(*entries_);
+    }
+    return Base::begin(core, now);
+  }
+
+  void give_up_number(Core& core) override {
+    if constexpr (std::same_as<AnyCall, typename Core::Register>) core.give_up(this->call());
+  }
+
+ private:
+  /// The keys are needed before: by them it finds its place behind the registrations that it must not overtake.
+  static AnyCall naming(const Entries& entries, std::optional<std::uint64_t> claim) {
+    AnyCall call;
+    for (const auto& entry : entries) call.keys.push_back(entry.key);
+    call.claim = claim;
+    return call;
+  }
+
+  std::shared_ptr<const Entries> entries_;
+  bool has_begun_ = false;
 };
 
 /// Small calls that travel as one message. It has no caller of its own to tell: they stay in progress one by one.

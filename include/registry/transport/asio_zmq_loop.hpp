@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -30,6 +31,7 @@
 #include <registry/core/instant.hpp>
 #include <registry/core/request_table.hpp>
 #include <registry/error.hpp>
+#include <registry/stats.hpp>
 #include <registry/transport/asio_operation.hpp>
 #include <registry/transport/asio_zmq_service.hpp>
 #include <registry/transport/asio_zmq_socket.hpp>
@@ -43,6 +45,7 @@ namespace registry::detail {
 template <class Core>
 class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from_this<AsioZmqLoop<Core>> {
  public:
+  using K = typename Core::key_type;
   using EntryType = typename Core::EntryType;
   using Query = AsioQuery<Core>;
   using Write = AsioWrite<Core>;
@@ -50,6 +53,12 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   struct Close {
     std::chrono::nanoseconds limit;
     std::function<void(std::vector<EntryType>)> done;
+  };
+
+  /// Leases of a claim that nobody wants any more.
+  struct GiveBack {
+    std::uint64_t claim;
+    std::vector<K> keys;
   };
 
   AsioZmqLoop(AsioZmqSockets sockets, ClientOptions options)
@@ -65,6 +74,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   ~AsioZmqLoop() override {
     if (is_closed_) return;
     try {
+      for (Submission& left : inbox_) enter_if_give_back(left);
       core_.batcher().seal();
       send_batches();
       report_lost(core_.batcher().take_entries().size());
@@ -75,6 +85,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   const asio::any_io_executor& executor() const noexcept { return io_; }
+
+  /// From any thread, as all that is public.
+  std::uint64_t next_claim() noexcept { return ++last_claim_; }
+  ClientStats stats() const noexcept { return core_.stats(); }
 
   /// What the client's end asks for.
   Close destruction() {
@@ -107,8 +121,14 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   void abandon() noexcept override {
     // Moved out first: the handlers that end with them may own the client that owns this.
+    std::vector<Submission> inbox;
+    {
+      const std::lock_guard lock(inbox_mutex_);
+      inbox.swap(inbox_);
+    }
     std::vector<std::shared_ptr<Query>> queries;
     guarded([&] {
+      for (Submission& left : inbox) enter_if_give_back(left);
       while (const auto id = queries_.first()) {
         queries.push_back(*queries_.take(*id));
         withdraw(*queries.back());
@@ -116,14 +136,11 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     });
     const auto writes = std::exchange(writes_, {});
     const auto close = std::exchange(close_, {});
-    std::vector<Submission> inbox;
-    const std::lock_guard lock(inbox_mutex_);
-    inbox.swap(inbox_);
   }
 
  private:
   using Joint = AsioJointQuery<Core>;
-  using Submission = std::variant<std::shared_ptr<Query>, std::shared_ptr<Write>, Close>;
+  using Submission = std::variant<std::shared_ptr<Query>, std::shared_ptr<Write>, Close, GiveBack>;
 
   struct Ordered {
     RequestId id;
@@ -179,7 +196,14 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   void enter(const std::shared_ptr<Query>& query, SteadyTime time) {
     if (auto error = closed()) return query->fail(std::move(*error));
-    query->id = queries_.add(query, time + core_.options().request_timeout);
+    query->deadline = time + limit_of(*query);
+    if (query->is_resent) {
+      query->id = queries_.add_apart(query, next_try(*query, time));
+    } else if (query->wait > query->wait.zero()) {
+      query->id = queries_.add_apart(query, query->deadline);
+    } else {
+      query->id = queries_.add(query, query->deadline);
+    }
     if (query->follows_registrations(core_, time)) {
       ordered_.push_back({query->id, true});
     } else {
@@ -201,6 +225,29 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     close_ = std::move(close);
   }
 
+  /// Sent at once: not even a client that is closed next shall take the leases with it. Nobody waits for the answer, so
+  /// that this is a call in progress only while there is no room for it.
+  void enter(GiveBack& given, SteadyTime time) {
+    // Whoever returns no envelopes has granted nothing to a claim.
+    if (is_closed_ || core_.echoes_envelopes() != true) return;
+    auto ignored = [](const std::shared_ptr<void>&, std::error_code, const std::optional<Error>&, std::uint64_t) {};
+    const auto query = std::make_shared<AsioQueryOf<Core, typename Core::Count, decltype(ignored)>>(
+        Core::release(given.claim, std::move(given.keys)), ignored);
+    query->id = queries_.add(query, time + core_.options().request_timeout);
+    if (!begin(query, time)) return;
+    drop_answers();
+    if (send(*queries_socket_, query->envelope(), query->message())) {
+      queries_.take(query->id);
+    } else {
+      outgoing_.push_back(query->id);
+    }
+  }
+
+  /// For what is left when no turn comes any more.
+  void enter_if_give_back(Submission& left) {
+    if (auto* given = std::get_if<GiveBack>(&left)) enter(*given, now());
+  }
+
   void refuse(const std::shared_ptr<Query>& query, const std::exception& why) {
     if (queries_.find(query->id) == nullptr) query->fail(Disconnected{why.what()});
   }
@@ -212,6 +259,16 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void refuse(Close& close, const std::exception&) {
     if (close_) return close.done({});
     close_ = std::move(close);
+  }
+
+  void refuse(GiveBack&, const std::exception&) {}
+
+  std::chrono::nanoseconds limit_of(const Query& query) const {
+    return query.is_resent ? core_.options().register_timeout : core_.options().request_timeout + query.wait;
+  }
+
+  SteadyTime next_try(const Query& query, SteadyTime time) const {
+    return std::min<SteadyTime>(query.deadline, time + core_.options().resend_interval);
   }
 
   void fail_all(const Error& error) {
@@ -233,6 +290,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (!taken) return;
     // Told first: what follows may fail.
     query.fail(asio::error::operation_aborted, std::nullopt);
+    query.give_up_number(core_);
     give_up(query);
   }
 
@@ -244,20 +302,27 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     write.complete(code, std::move(error));
   }
 
-  /// Makes the frames of a query; one that needs no hub is finished.
   void prepare(const std::shared_ptr<Query>& query, SteadyTime time) {
+    if (begin(query, time)) outgoing_.push_back(query->id);
+  }
+
+  /// Makes the frames of a query. False if there are none: it needs no hub and is finished, or it has failed.
+  bool begin(const std::shared_ptr<Query>& query, SteadyTime time) {
+    std::optional<Error> error;
     try {
-      if (query->begin(core_, time)) {
-        outgoing_.push_back(query->id);
-        return;
-      }
+      if (query->begin(core_, time)) return true;
       queries_.take(query->id);
       query->finish_locally(core_);
+      return false;
+    } catch (const RegistryError& failure) {
+      error = failure.error();
     } catch (const std::exception& failure) {
       // A wire or codec of the user's.
-      queries_.take(query->id);
-      query->fail(EncodeError{failure.what()});
+      error = EncodeError{failure.what()};
     }
+    queries_.take(query->id);
+    query->fail(std::move(*error));
+    return false;
   }
 
   void turn() noexcept {
@@ -297,6 +362,14 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     }
   }
 
+  /// Takes out answers that nobody waits for: nothing else does, and in the end they would fill the connection.
+  void drop_answers() {
+    AsioZmqSocket& from = *queries_socket_;
+    while (in_flight_ == 0 && from.inbox.receive(from.socket) != Inbox::Received::nothing) {
+    }
+    from.inbox.clear();
+  }
+
   void receive(SteadyTime time) {
     AsioZmqSocket& from = *queries_socket_;
     for (std::size_t budget = answers_per_turn; in_flight_ > 0 && !is_spent_ && budget > 0; --budget) {
@@ -313,7 +386,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     silent_since_.reset();
     const RequestId id = answer->id.value_or(last_sent_);
     const std::shared_ptr<Query>* sent = queries_.find(id);
-    if (sent == nullptr || !(*sent)->sent_at || (*sent)->joined != 0) return;
+    if (sent == nullptr || !(*sent)->sent_at || (*sent)->joined != 0) return core_.drop_late(*answer);
     const std::shared_ptr<Query> query = *queries_.take(id);
     --in_flight_;
     query->answer(core_, answer->message, time);
@@ -321,8 +394,14 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   void expire(SteadyTime time) {
     while (queries_.next_deadline() && *queries_.next_deadline() <= time) {
-      const std::shared_ptr<Query> query = *queries_.take(*queries_.first());
-      query->fail(Timeout::after(core_.options().request_timeout));
+      const std::shared_ptr<Query> query = *queries_.find(*queries_.first());
+      if (query->is_resent && time < query->deadline) {
+        send_again(query, time);
+        continue;
+      }
+      queries_.take(query->id);
+      query->fail(Timeout::after(limit_of(*query)));
+      query->give_up_number(core_);
       give_up(*query);
       if (query->joined != 0) travel_alone(time);
       if (query->sent_at) suspect(*query->sent_at, time);
@@ -331,6 +410,14 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       const Error error = Timeout::after(core_.options().register_timeout);
       end(**writes_.find(*writes_.first()), make_error_code(error), error);
     }
+  }
+
+  void send_again(const std::shared_ptr<Query>& query, SteadyTime time) {
+    queries_.postpone(query->id, next_try(*query, time));
+    if (!query->sent_at) return;  // it still waits for room
+    give_up(*query);
+    query->sent_at.reset();
+    prepare(query, time);
   }
 
   /// A query whose answer nobody waits for any more. If a late one could be taken for another's, the connection goes.
@@ -458,7 +545,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   bool send_batches() {
     core_.batcher().seal_if_due(now());
     while (core_.batcher().has_batch()) {
-      Batch<typename Core::key_type> batch = core_.take_batch();
+      Batch<K> batch = core_.take_batch();
       if (!send(*registrations_socket_, batch.message, batch.envelope)) {
         core_.batcher().put_back(std::move(batch));
         return false;
@@ -475,9 +562,18 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     while (!outgoing_.empty()) {
       const std::shared_ptr<Query>* next = queries_.find(outgoing_.front());
       // One that is sent already stood behind those that it has joined.
-      if (next != nullptr && !(*next)->sent_at && !send_first(**next, time)) return;
+      if (next != nullptr && !(*next)->sent_at) {
+        if (may_hold_up_others(**next)) return say_hello(time);
+        if (!send_first(**next, time)) return;
+      }
       outgoing_.pop_front();
     }
+  }
+
+  /// Until the hub is known to return envelopes nothing is sent behind a query. So that the first one is not one that
+  /// the hub keeps, it is asked something else before.
+  bool may_hold_up_others(const Query& query) const {
+    return query.wait > query.wait.zero() && in_flight_ == 0 && !core_.echoes_envelopes();
   }
 
   /// Sends the first in line, with those behind it that may travel in the same message. Nobody waits for company. False
@@ -538,14 +634,15 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     return true;
   }
 
-  /// The first call of a client that has a namespace waits until the hub has said that it serves it.
+  /// The first call of a client that has a namespace waits until the hub has said that it serves it. To any other
+  /// client it matters only that the hub answers.
   void say_hello(SteadyTime time) {
     if (outgoing_.empty() && ordered_.empty()) return;
     if (is_spent_ && !reconnect()) return;
     if (!hello_) {
       auto done = [this](const std::shared_ptr<void>&, std::error_code, std::optional<Error> error, std::monostate) {
         hello_.reset();
-        if (error) fail_all(*error);
+        if (error && core_.needs_hello()) fail_all(*error);
       };
       hello_ =
           std::make_shared<AsioQueryOf<Core, typename Core::Hello, decltype(done)>>(Core::hello(), std::move(done));
@@ -682,6 +779,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   std::shared_ptr<Query> hello_;
   std::size_t in_flight_ = 0;
   RequestId last_sent_ = 0;
+  std::atomic<std::uint64_t> last_claim_ = 0;
   bool is_blocked_ = false;  // the query socket has no room
   bool is_spent_ = false;    // the query socket may hold answers that must not be taken for others
   bool is_without_connection_ = false;

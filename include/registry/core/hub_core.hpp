@@ -300,7 +300,11 @@ class HubCore {
         continue;
       }
       const Waiting due = take_waiting(i);
-      end_wait(due, now, reply, [&](const Asker& asker) { answer(asker, due.message, now); });
+      end_wait(due, now, reply, [&](const Asker& asker) {
+        answer(asker, due.message, now);
+        // It may be what one that came before it waits for.
+        if (asker.envelope->sequence) i = 0;
+      });
     }
   }
 

@@ -40,8 +40,8 @@ inline rc::Gen<Command> commands() {
   using namespace std::chrono_literals;
   using rc::gen::inRange;
   using std::chrono::milliseconds;
-  const auto peer = inRange<std::size_t>(0, clients + 1);
-  const auto client = inRange<std::size_t>(0, clients);
+  const auto peer = one_of<std::size_t>({0, 0, 0, 1, 1, 2, anonymous});
+  const auto client = one_of<std::size_t>({0, 0, 0, 1, 1, 2});
   const auto claim = inRange<std::uint64_t>(0, 3);
   const auto key = inRange<Number>(1, last_key + 1);
   const auto keys = up_to(4, key);
@@ -66,10 +66,10 @@ inline rc::Gen<Command> commands() {
       {5, command_of<Withdraw>(client, back)},
       {4, command_of<Match>(peer, keys)},
       {3, command_of<Touch>(peer, keys)},
-      {4, command_of<Remove>(peer, keys, follows)},
+      {6, command_of<Remove>(peer, keys, follows)},
       {3, command_of<RemoveIf>(peer, entries, follows)},
-      {15, command_of<Register>(peer, claim, entries, way, follows)},
-      {8, command_of<Resend>(client, back, way, follows, follows)},
+      {18, command_of<Register>(peer, claim, entries, way, follows)},
+      {14, command_of<Resend>(client, back, way, follows, follows)},
       {3, command_of<Sync>(peer, back)},
       {10, rc::gen::apply([](milliseconds by, milliseconds more) { return Command{Pass{by, by + more}}; }, step,
                           more_by_the_wall)},

@@ -45,7 +45,7 @@ inline rc::Gen<Command> commands() {
   const auto claim = inRange<std::uint64_t>(0, 3);
   const auto key = inRange<Number>(1, last_key + 1);
   const auto keys = up_to(4, key);
-  const auto back = one_of<std::size_t>({0, 0, 1, 2, 3});
+  const auto back = one_of<std::size_t>({0, 1, 0, 1, 2, 3});
   const auto follows = one_of<bool>({false, true});
   const auto value = inRange<Number>(0, 3);
   const auto seconds = one_of<std::uint32_t>({0, 0, 1, 3});
@@ -66,10 +66,10 @@ inline rc::Gen<Command> commands() {
       {5, command_of<Withdraw>(client, back)},
       {4, command_of<Match>(peer, keys)},
       {3, command_of<Touch>(peer, keys)},
-      {6, command_of<Remove>(peer, keys, follows)},
+      {8, command_of<Remove>(peer, keys, follows)},
       {3, command_of<RemoveIf>(peer, entries, follows)},
       {18, command_of<Register>(peer, claim, entries, way, follows)},
-      {14, command_of<Resend>(client, back, way, follows, follows)},
+      {14, command_of<Resend>(client, back, one_of<Way>({Way::pushed, Way::acknowledged}), follows, follows)},
       {3, command_of<Sync>(peer, back)},
       {10, rc::gen::apply([](milliseconds by, milliseconds more) { return Command{Pass{by, by + more}}; }, step,
                           more_by_the_wall)},

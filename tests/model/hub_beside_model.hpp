@@ -94,7 +94,7 @@ class HubBesideModel {
     HubOptions options;
     options.lease_ttl = lease_ttl;
     options.lease_cleanup_interval = milliseconds{1000};
-    options.registration_wait = milliseconds{1000};
+    options.registration_wait = milliseconds{3000};
     options.max_claim_wait = milliseconds{5000};
     options.incarnation = ++incarnation_;
     options.insist_on_holder = setup_.insists;

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <exception>
 #include <map>
-#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>

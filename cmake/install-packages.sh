@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # install-packages.sh GROUP...: installs what is missing of the packages that the groups need.
 #   library   compiler, build tools and the libraries that the headers use
-#   tests     the test framework, and ZeroMQ for Python, which the client in tests/interop is written in
+#   tests     the test framework, rapidcheck for random sequences, and ZeroMQ for Python, which the client in
+#             tests/interop is written in
 #   examples  what only the examples use
 #   bench     the servers that the benchmark compares with, and what it measures and plots with
 #   profile   what shows where the time goes
@@ -20,7 +21,7 @@ packages=()
 for group in "$@"; do
   case $group in
     library) packages+=(g++ cmake ninja-build pkg-config libzmq3-dev cppzmq-dev libasio-dev "$boost") ;;
-    tests) packages+=(catch2 python3-zmq) ;;
+    tests) packages+=(catch2 librapidcheck-dev python3-zmq) ;;
     examples) packages+=(libsodium-dev libcli11-dev) ;;
     bench) packages+=(redis-server memcached valgrind gnuplot-nox) ;;
     profile) packages+=(linux-perf) ;;

@@ -223,6 +223,19 @@ TEST_CASE("an acknowledged registration does not overtake those that it follows,
   CHECK(TestHub<>::read_count(hub.replies.back().message, MessageType::remove_response) == 1);
 }
 
+TEST_CASE("an acknowledged registration that has waited lets those go that wait for it, also if they came before it") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  hub.query(alice.sender, alice.envelope(2), TestHub<>::keys(MessageType::remove, {1}));
+  send(hub, alice, {{1, 11, {}}}, {.sequence = 2, .after = 1});
+  CHECK(hub.replies.empty());
+  hub.put(alice, {{1, 10, {}}});
+  REQUIRE(hub.replies.size() == 2);
+  CHECK(outcomes(hub.replies[0].message) == Outcomes{stored});
+  CHECK(TestHub<>::read_count(hub.replies[1].message, MessageType::remove_response) == 1);
+  CHECK(hub.stats().stored == 0);
+}
+
 TEST_CASE("a malformed or excessive registration is refused as a query, and changes nothing") {
   HubOptions options;
   options.max_keys_per_query = 1;

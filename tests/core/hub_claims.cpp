@@ -202,6 +202,24 @@ TEST_CASE("who waits is told when the key is registered") {
   CHECK(hub.stats().waiting_claims == 0);
 }
 
+TEST_CASE("who waits for a key that it names twice is told twice that it is stored") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  Asker writer = client(3);
+  alice.claim(hub, {1, 2});
+  REQUIRE_FALSE(bob.claim(hub, {1, 2, 1}, 10s));
+  SECTION("when all is stored") {
+    hub.put(writer, {{1, 10, {}}, {2, 20, {}}});
+    CHECK(read_claim(hub.replies.back().message).statuses == Statuses{already_stored, already_stored, already_stored});
+  }
+  SECTION("when another key comes free") {
+    hub.put(writer, {{1, 10, {}}});
+    alice.release(hub, {2});
+    CHECK(read_claim(hub.replies.back().message).statuses == Statuses{already_stored, granted, already_stored});
+  }
+}
+
 TEST_CASE("who waits is granted the key when it is given back, first come, first served") {
   TestHub<> hub;
   Claimant alice = claim_of(1);

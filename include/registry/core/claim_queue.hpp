@@ -143,8 +143,6 @@ class ClaimQueue {
 
   void enter(Waiting& waiting, Number number, std::uint32_t position) {
     const auto queue = by_key_.try_emplace(waiting.claim.keys[position]).first;
-    // A key named twice is waited for once.
-    if (!queue->second.empty() && places_[queue->second.back].claim == number) return;
     try {
       waiting.places[position] = places_.push_back(queue->second, {number, position});
     } catch (...) {

@@ -315,7 +315,10 @@ class HubCore {
         ++i;
         continue;
       }
+      // It may be what one that came before it waits for.
+      const bool may_release = waiting_[i].type == MessageType::register_entries;
       answer_waiting(i, now, reply);
+      if (may_release) i = 0;
     }
   }
 

@@ -75,7 +75,7 @@ TEST_CASE("a coroutine makes every call of a claim") {
   bool done = false;
   const auto work = [&]() -> asio::awaitable<void> {
     const Keys keys{1, 2, 3};
-    auto claim = co_await client.async_claim(keys, 20s, asio::use_awaitable);
+    auto claim = co_await client.async_claim(keys, 60s, asio::use_awaitable);
     CHECK(claim.granted() == keys);
     CHECK(claim.token() > 0);
     CHECK(claim.deadline() > zmq_test::steady_now());
@@ -166,7 +166,7 @@ TEST_CASE("an asynchronous claim that waits is granted what another gives back")
   World world;
   BlockClaim held = world.claim(world.alice, {1});
   Completed<BlockClaim> waiting;
-  world.bob.async_claim({1}, 20s, waiting.token());
+  world.bob.async_claim({1}, 60s, waiting.token());
   REQUIRE(world.becomes_true([&] { return world.hub.stats().waiting_claims == 1; }));
   REQUIRE(waiting.calls == 0);
   held.release();
@@ -183,7 +183,7 @@ TEST_CASE("while a claim waits, its client goes on, and it ends when its wait is
   Completed<BlockClaim> waiting;
   Completed<BlockClaim> impatient;
   // The first calls of this client: the hub keeps one of them.
-  world.bob.async_claim({1}, 20s, waiting.token());
+  world.bob.async_claim({1}, 60s, waiting.token());
   world.bob.async_claim({1}, 1ms, impatient.token());
   REQUIRE(world.becomes_true([&] { return impatient.calls > 0; }));
   REQUIRE(impatient.succeeded());
@@ -200,9 +200,9 @@ TEST_CASE("a cancelled claim waits no longer, and the grant goes to the next") {
   asio::cancellation_signal signal;
   Completed<BlockClaim> cancelled;
   Completed<BlockClaim> next;
-  world.bob.async_claim({1}, 20s, asio::bind_cancellation_slot(signal.slot(), cancelled.token()));
+  world.bob.async_claim({1}, 60s, asio::bind_cancellation_slot(signal.slot(), cancelled.token()));
   REQUIRE(world.becomes_true([&] { return world.hub.stats().waiting_claims == 1; }));
-  world.bob.async_claim({1}, 20s, next.token());
+  world.bob.async_claim({1}, 60s, next.token());
   REQUIRE(world.becomes_true([&] { return world.hub.stats().waiting_claims == 2; }));
   signal.emit(asio::cancellation_type::terminal);
   REQUIRE(world.becomes_true([&] { return world.hub.stats().waiting_claims == 1 && cancelled.calls > 0; }));
@@ -224,7 +224,7 @@ TEST_CASE("a coroutine waits for a claim or a timer, whichever comes first") {
     asio::steady_timer timer(world.io, 20ms);
     const Keys keys{1};
     const auto winner =
-        co_await (world.bob.async_claim(keys, 20s, asio::use_awaitable) || timer.async_wait(asio::use_awaitable));
+        co_await (world.bob.async_claim(keys, 60s, asio::use_awaitable) || timer.async_wait(asio::use_awaitable));
     first = winner.index();
   };
   asio::co_spawn(world.io, race(), rethrow);
@@ -277,7 +277,7 @@ TEST_CASE("of many coroutines that wait for one key, on many threads, each store
     Client client = builder(io, hub.address()).build();
     const auto work = [&]() -> asio::awaitable<void> {
       const Keys keys{1};
-      auto claim = co_await client.async_claim(keys, 20s, asio::use_awaitable);
+      auto claim = co_await client.async_claim(keys, 60s, asio::use_awaitable);
       if (claim.granted().empty()) {
         if (claim.already_stored() == keys) ++found_stored;
         co_return;

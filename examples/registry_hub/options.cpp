@@ -88,7 +88,7 @@ std::variant<Options, int> read_options(int argc, char** argv) {
   app.add_option("--capacity")->type_name("ENTRIES")->description("entries before eviction (1000000)");
   app.add_option("--lease-timeout-secs")->type_name("SECONDS")->description("how long a grant lasts (30)");
   app.add_option("--max-leases")->type_name("LEASES")->description("leases at a time (10000000)");
-  app.add_option("--max-leases-per-client")->type_name("LEASES")->description("those of one client (10000000)");
+  app.add_option("--max-leases-per-client")->type_name("LEASES")->description("those of one client (no bound)");
   app.add_option("--recovery-time-secs")
       ->type_name("SECONDS")
       ->description("after the start grant only what clients have back of the hub before (0)");

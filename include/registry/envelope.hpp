@@ -49,7 +49,7 @@ struct Envelope {
   std::optional<std::uint64_t> claim = std::nullopt;
   /// The sequence of a registration that travels as a query, to be acknowledged.
   std::optional<std::uint64_t> sequence = std::nullopt;
-  /// The registration may have come before; it was first sent to the hub of this incarnation, 0 if that is not known.
+  /// The registration may have come before; the client had by then used sequences up to this one.
   std::optional<std::uint64_t> resent = std::nullopt;
 
   static constexpr std::size_t fixed_size = 28;

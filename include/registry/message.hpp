@@ -55,6 +55,7 @@ enum class RegisterStatus : std::uint8_t {
   lease_conflict = 1,  ///< the hub insists on the holder of the lease, and this client is not
   limit_exceeded = 2,  ///< there is no room
   storage_error = 3,   ///< the storage failed
+  superseded = 4,      ///< it was sent again, and another value is stored, which may be a later one
 };
 
 /// The highest byte that stands for an S on the wire, where S is what a hub says of one key or entry.
@@ -65,7 +66,7 @@ inline constexpr std::uint8_t last_status<OffloadStatus> = 2;
 template <>
 inline constexpr std::uint8_t last_status<RenewStatus> = 2;
 template <>
-inline constexpr std::uint8_t last_status<RegisterStatus> = 3;
+inline constexpr std::uint8_t last_status<RegisterStatus> = 4;
 
 template <class S>
 concept StatusByte = last_status<S> != 0;

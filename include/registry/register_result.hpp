@@ -35,6 +35,7 @@ struct RegisterResult {
   Error why() const {
     const auto first = std::ranges::find_if(statuses, [](auto status) { return status != RegisterStatus::stored; });
     if (*first == RegisterStatus::lease_conflict) return LeaseConflict{key_hex(refused.front().key)};
+    if (*first == RegisterStatus::superseded) return HubError{"another value is stored, which may be a later one"};
     return HubError{*first == RegisterStatus::limit_exceeded ? "there is no room" : "the storage failed"};
   }
 };

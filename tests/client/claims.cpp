@@ -259,7 +259,7 @@ TEST_CASE("a registration is sent again under its number until it is answered") 
   for (const std::size_t i : {1U, 2U}) {
     CHECK(envelope(i).sequence == envelope(0).sequence);
     CHECK(envelope(i).number > envelope(i - 1).number);
-    CHECK(envelope(i).resent == 0);  // it has not said which hub it is
+    CHECK(envelope(i).resent == envelope(0).sequence);
     CHECK(script->asked[i].message == script->asked[0].message);
   }
   CHECK(envelope(0).sequence == 1);

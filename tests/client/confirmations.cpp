@@ -89,9 +89,10 @@ TEST_CASE("what is sent again overwrites nothing that came later, and undoes no 
   CHECK(bob.match({1, 2}) == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
 }
 
-TEST_CASE("a new value that was lost takes the place of the old one when it is sent again") {
+TEST_CASE("a new value that was lost, and comes late, does not take the place of the one that is stored") {
   LossyHub hub;
-  auto alice = worker_of(hub).build();
+  const Losses losses;
+  auto alice = worker_of(hub).on_undelivered(losses).build();
   alice.register_blocks({{1, 10, {}}});
   alice.flush();
   hub.advance(1s);
@@ -99,18 +100,94 @@ TEST_CASE("a new value that was lost takes the place of the old one when it is s
   alice.register_blocks({{1, 11, {}}});
   alice.flush();
   hub.loses_registrations = false;
-  SECTION("on the same hub") {
-    hub.advance(1s);
-    CHECK(alice.match({1}) == std::vector<BlockEntry>{{1, 11, {}}});
+  hub.advance(1s);
+  hub.advance(1s);
+  CHECK(alice.match({1}) == std::vector<BlockEntry>{{1, 10, {}}});
+  REQUIRE(losses.all->size() == 1);
+  CHECK(losses.all->front().first == std::vector<BlockEntry>{{1, 11, {}}});
+  CHECK(std::get<HubError>(losses.all->front().second).text == "another value is stored, which may be a later one");
+}
+
+TEST_CASE("what was refused is reported by close, too, and what was stored is not") {
+  LossyHub hub({}, 1);
+  const Losses losses;
+  {
+    auto alice = worker_of(hub).batch_size(1).on_undelivered(losses).build();
+    alice.register_blocks({{1, 10, {}}});
+    alice.register_blocks({{2, 20, {}}});
+    alice.register_blocks({{3, 30, {}}});
   }
-  SECTION("not on another, where somebody else may have been since") {
-    hub.restart();
-    auto bob = worker_of(hub).build();
-    bob.register_blocks({{1, 12, {}}});
-    bob.flush();
-    hub.advance(1s);
-    CHECK(alice.match({1}) == std::vector<BlockEntry>{{1, 12, {}}});
+  REQUIRE(losses.all->size() == 2);
+  CHECK((*losses.all)[0].first == std::vector<BlockEntry>{{2, 20, {}}});
+  CHECK((*losses.all)[1].first == std::vector<BlockEntry>{{3, 30, {}}});
+  CHECK(std::holds_alternative<HubError>((*losses.all)[1].second));
+}
+
+TEST_CASE("a batch that the hub refuses as a whole is reported, and holds up nothing") {
+  HubOptions options;
+  options.max_keys_per_query = 1;
+  LossyHub hub(options);
+  const Losses losses;
+  auto alice = worker_of(hub).batch_size(2).on_undelivered(losses).build();
+  alice.register_blocks({{1, 10, {}}, {2, 20, {}}});
+  alice.register_blocks({{3, 30, {}}});
+  alice.flush();
+  hub.advance(1s);
+  REQUIRE(losses.all->size() == 1);
+  CHECK(losses.all->front().first.size() == 2);
+  CHECK(alice.close(1s).empty());
+  CHECK(hub.hub->stats().stored == 1);
+}
+
+TEST_CASE("a refusal whose answer was lost is not settled by what came after it") {
+  LossyHub hub(insisting());
+  auto alice = worker_of(hub).resend_interval(1s).build();
+  auto claim = alice.claim({1, 2});
+  hub.advance(31s);
+  std::size_t asked = 0;
+  hub.answers = [&](MessageType type) {
+    if (type != MessageType::register_entries || ++asked > 1) return true;
+    hub.advance(1s);  // the client asks what has become of its registrations before it sends this one again
+    return false;
+  };
+  const auto result = claim.register_blocks({{1, 10, {}}});
+  CHECK(asked == 2);
+  CHECK(syncs(hub) > 0);
+  CHECK(result.statuses == std::vector{RegisterStatus::lease_conflict});
+}
+
+TEST_CASE("what one hub has answered is not waited for by the next") {
+  LossyHub hub;
+  auto alice = worker_of(hub).batch_size(1).build();
+  hub.loses_registrations = true;
+  for (Block key = 1; key <= 100; ++key) {
+    alice.register_blocks({{key, 10, {}}});
+    CHECK(alice.register_acknowledged({{1000 + key, 10, {}}}).all_stored());
   }
+  hub.loses_registrations = false;
+  hub.restart();
+  hub.advance(1s);
+  hub.advance(1s);
+  CHECK(hub.hub->stats().stored == 100);
+  const std::size_t sent = hub.registrations;
+  hub.advance(1s);
+  hub.advance(1s);
+  CHECK(hub.registrations == sent);
+  CHECK(alice.remove({50}) == 1);
+  CHECK(alice.close(1s).empty());
+}
+
+TEST_CASE("a removal follows a registration for as long as it is not confirmed") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  hub.is_away = true;
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  hub.now += 30s;
+  hub.is_away = false;
+  CHECK(is<HubError>(error_of([&] { alice.remove({1}); })));  // it has not arrived
+  hub.advance(1s);
+  CHECK(alice.remove({1}) == 1);
 }
 
 TEST_CASE("what the hub had not confirmed is sent to the one that takes its place") {
@@ -232,12 +309,10 @@ TEST_CASE("a client that is told not to keep anything does not ask") {
 TEST_CASE("a hub that confirms nothing is not asked again, and nothing is kept for it") {
   const auto script = std::make_shared<Script>();
   auto alice = client<Block, Block>(FakeTransport(script)).log(nullptr).build();
-  const std::string why = GENERATE("it knows no envelopes", "it is one of ours, before its time", "it errs");
+  const std::string why = GENERATE("it knows no envelopes", "it is one of ours, before its time");
   CAPTURE(why);
   if (why == "it knows no envelopes") {
     script->answer = always_bare(words(MessageType::error_response, "unknown type"));
-  } else if (why == "it errs") {
-    script->answer = always(count(MessageType::touch_response, 1));
   } else {
     script->answer = always(words(MessageType::error_response, to_string(InvalidMessageType{43})));
   }

@@ -68,6 +68,9 @@ class LossyHub {
   SteadyTime now{1h};
   bool is_away = false;              // nothing reaches it, and time passes until a call gives up
   bool loses_registrations = false;  // what is pushed
+  std::function<bool(MessageType)> answers = [](MessageType) {
+    return true;
+  };                                 // whether an answer to such a query comes
   std::size_t registrations = 0;     // pushed, whether or not they came
   std::vector<MessageType> queries;  // that reached it
   std::unique_ptr<Hub> hub;
@@ -128,9 +131,11 @@ class LossyTransport {
     if (hub_->is_away) return false;
     hub_->queries.push_back(type_of(message));
     bool answered = false;
+    const bool is_lost = !hub_->answers(type_of(message));
+    const auto take = [&](Frames frames) { return is_lost || accept(frames); };
     hub_->hub->core().query(
-        as_bytes(peer_->routing_id), Frames{&envelope, 1}, message, hub_->instant(), reply_of(accept, answered));
-    return answered;
+        as_bytes(peer_->routing_id), Frames{&envelope, 1}, message, hub_->instant(), reply_of(take, answered));
+    return answered && !is_lost;
   }
 
   template <class Accept>

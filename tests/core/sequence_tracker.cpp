@@ -76,10 +76,10 @@ TEST_CASE("what is missing is given up when too much else is missing behind it")
   CHECK(sequences.has_applied(alice, 3));
   CHECK_FALSE(sequences.has_applied(alice, 4));
   for (const std::uint64_t missing : {2U, 4U}) {
-    CHECK(sequences.arrival(alice, missing, Sending::elsewhere) == Arrival::unknown);
-    CHECK(sequences.arrival(alice, missing, Sending::first) == Arrival::first);
+    CHECK(sequences.arrival(alice, missing, true) == Arrival::unknown);
+    CHECK(sequences.arrival(alice, missing, false) == Arrival::first);
   }
-  CHECK(sequences.arrival(alice, 3, Sending::elsewhere) == Arrival::repeated);
+  CHECK(sequences.arrival(alice, 3, true) == Arrival::repeated);
   sequences.note(alice, 4);
   CHECK(sequences.has_applied(alice, 5));
   CHECK_FALSE(sequences.has_applied(alice, 6));
@@ -189,41 +189,40 @@ TEST_CASE("what has come before is told from what has not") {
   sequences.note(alice, 2);
   sequences.note(alice, 4);
   for (const std::uint64_t n : {1U, 2U, 4U}) {
-    CHECK(sequences.arrival(alice, n, Sending::elsewhere) == Arrival::repeated);
-    CHECK(sequences.arrival(alice, n, Sending::first) == Arrival::repeated);
+    CHECK(sequences.arrival(alice, n, true) == Arrival::repeated);
+    CHECK(sequences.arrival(alice, n, false) == Arrival::repeated);
   }
   for (const std::uint64_t n : {3U, 5U}) {
-    CHECK(sequences.arrival(alice, n, Sending::elsewhere) == Arrival::unknown);
-    CHECK(sequences.arrival(alice, n, Sending::first) == Arrival::first);
+    CHECK(sequences.arrival(alice, n, true) == Arrival::unknown);
+    CHECK(sequences.arrival(alice, n, false) == Arrival::first);
   }
-  CHECK(sequences.arrival(bob, 1, Sending::first) == Arrival::first);
+  CHECK(sequences.arrival(bob, 1, false) == Arrival::first);
 }
 
 TEST_CASE("what a client sent before it was known may have come to another hub") {
   SequenceTracker sequences(10);
-  CHECK(sequences.arrival(alice, 5, Sending::elsewhere) == Arrival::unknown);
+  CHECK(sequences.arrival(alice, 5, true) == Arrival::unknown);
   SECTION("known by a resend, all that it had sent by then") {
     sequences.note(alice, 5);
-    CHECK(sequences.arrival(alice, 5, Sending::elsewhere) == Arrival::repeated);
-    for (const std::uint64_t n : {1U, 4U, 6U, 9U})
-      CHECK(sequences.arrival(alice, n, Sending::elsewhere) == Arrival::unknown);
-    CHECK(sequences.arrival(alice, 10, Sending::first) == Arrival::first);
+    CHECK(sequences.arrival(alice, 5, true) == Arrival::repeated);
+    for (const std::uint64_t n : {1U, 4U, 6U, 9U}) CHECK(sequences.arrival(alice, n, true) == Arrival::unknown);
+    CHECK(sequences.arrival(alice, 10, false) == Arrival::first);
     // It waits for those, which are on their way again.
     CHECK(sequences.has_applied(alice, 5));
     CHECK_FALSE(sequences.has_applied(alice, 6));
   }
   SECTION("known by a new one, all before that") {
     sequences.note(alice, 10);
-    CHECK(sequences.arrival(alice, 9, Sending::elsewhere) == Arrival::unknown);
+    CHECK(sequences.arrival(alice, 9, true) == Arrival::unknown);
     // That comes for the first time, by the other connection.
-    CHECK(sequences.arrival(alice, 9, Sending::first) == Arrival::first);
+    CHECK(sequences.arrival(alice, 9, false) == Arrival::first);
     sequences.note(alice, 9);
-    CHECK(sequences.arrival(alice, 9, Sending::elsewhere) == Arrival::repeated);
+    CHECK(sequences.arrival(alice, 9, true) == Arrival::repeated);
   }
   SECTION("known by what is passed over") {
     sequences.pass_over(alice, 7);
-    CHECK(sequences.arrival(alice, 7, Sending::elsewhere) == Arrival::unknown);
-    CHECK(sequences.arrival(alice, 8, Sending::first) == Arrival::first);
+    CHECK(sequences.arrival(alice, 7, true) == Arrival::unknown);
+    CHECK(sequences.arrival(alice, 8, false) == Arrival::first);
   }
 }
 
@@ -263,10 +262,10 @@ TEST_CASE("what was refused is kept until the client has heard of it") {
   CHECK(sequences.first_refusal(alice, 1) == 1);
   sequences.settle(alice, 2);
   CHECK(sequences.refusal(alice, 1) == nullptr);
-  CHECK(sequences.first_refusal(alice, 1) == 2);
+  CHECK(sequences.first_refusal(alice, 2) == 2);
   sequences.settle(bob, 9);
   sequences.settle(alice, 3);
-  CHECK(sequences.first_refusal(alice, 1) == 0);
+  CHECK(sequences.first_refusal(alice, 3) == 0);
 }
 
 TEST_CASE("only so many refusals are kept, and the oldest go first") {
@@ -317,6 +316,7 @@ TEST_CASE("outcomes are kept of so many entries only, all clients together") {
   SECTION("what the client has heard of makes room") {
     sequences.settle(alice, 2);
     CHECK(sequences.refusal(alice, 1) == nullptr);
+    CHECK(sequences.is_outcome_forgotten(alice, 1));
   }
   sequences.note(bob, 2);
   sequences.keep_refusal(bob, 2, some);
@@ -330,29 +330,5 @@ TEST_CASE("a client that is forgotten takes its outcomes with it") {
     sequences.note(client, 1);
     sequences.keep_refusal(client, 1, most);
     CHECK(sequences.refusal(client, 1) != nullptr);
-  }
-}
-
-TEST_CASE("what was only ever sent to this hub, and is not known, has not been applied") {
-  SequenceTracker sequences(2);
-  sequences.note(alice, 5);
-  CHECK(sequences.arrival(alice, 5, Sending::again) == Arrival::repeated);
-  CHECK(sequences.arrival(alice, 6, Sending::again) == Arrival::first);
-  SECTION("unless it is from before the client was known") {
-    CHECK(sequences.arrival(alice, 4, Sending::again) == Arrival::unknown);
-  }
-  SECTION("unless the client was forgotten") {
-    sequences.note(bob, 1);
-    sequences.note(carol, 1);
-    CHECK(sequences.arrival(alice, 6, Sending::again) == Arrival::unknown);
-    sequences.note(alice, 7);
-    CHECK(sequences.arrival(alice, 6, Sending::again) == Arrival::unknown);
-    CHECK(sequences.arrival(alice, 8, Sending::again) == Arrival::first);
-  }
-  SECTION("unless it was given up") {
-    std::uint64_t n = 5;
-    for (std::size_t runs = 1; runs <= SequenceTracker::max_runs; ++runs) sequences.note(alice, n += 2);
-    CHECK(sequences.arrival(alice, 5, Sending::again) == Arrival::unknown);
-    CHECK(sequences.arrival(alice, 6, Sending::again) == Arrival::first);
   }
 }

@@ -204,8 +204,8 @@ TEST_CASE("batches leave at their time, whatever advance jumps to") {
   Notebook notebook;
   InProcessTransport transport(notebook);
   notebook.start = transport.now();
-  auto slow = block_client(transport).batch_timeout(30ms).build();
-  auto quick = block_client(transport).batch_timeout(10ms).build();
+  auto slow = block_client(transport).batch_timeout(30ms).max_unconfirmed_bytes(0).build();
+  auto quick = block_client(transport).batch_timeout(10ms).max_unconfirmed_bytes(0).build();
   slow.register_blocks({{1, 10}});
   transport.advance(5ms);
   quick.register_blocks({{2, 20}});

@@ -322,7 +322,7 @@ class HubBesideModel {
     Envelope envelope{*question.number, id_of(question.who.peer), question.after};
     if (question.who.claim > 0) envelope.claim = question.who.claim;
     if (!is_pushed) envelope.sequence = question.sequence;
-    if (question.is_resent) envelope.resent = 0;  // it does not know by which hub
+    if (question.is_resent) envelope.resent = last_sequence(question.who.peer);
     Bytes bytes;
     envelope.encode(bytes);
     return bytes;

@@ -86,7 +86,15 @@ class ModelOfSequences {
   /// The client has the outcomes of all before `first`.
   void settle(std::size_t client, std::uint64_t first) {
     if (!known_.contains(client)) return;
-    std::erase_if(speak(client, 0).refused, [&](const auto& one) { return one.first < first; });
+    Client& one = speak(client, 0);
+    for (; !one.refused.empty() && one.refused.begin()->first < first; one.refused.erase(one.refused.begin())) {
+      one.settled = std::max(one.settled, one.refused.begin()->first);
+    }
+  }
+
+  /// Whether it may have been refused, and nobody knows any more.
+  bool is_outcome_forgotten(std::size_t client, std::uint64_t sequence) const {
+    return known_.contains(client) && sequence <= known_.at(client).settled;
   }
 
   std::uint64_t applied_from(std::size_t client, std::uint64_t first) const {
@@ -100,7 +108,8 @@ class ModelOfSequences {
     return known_.at(client).refused.at(sequence);
   }
 
-  std::uint64_t first_refusal(std::size_t client) const {
+  std::uint64_t first_refusal(std::size_t client, std::uint64_t first) const {
+    if (is_outcome_forgotten(client, first)) return first;
     return known_.contains(client) && !known_.at(client).refused.empty() ? known_.at(client).refused.begin()->first : 0;
   }
 
@@ -109,6 +118,7 @@ class ModelOfSequences {
     std::uint64_t mark = 0;
     std::set<std::uint64_t> come;
     std::map<std::uint64_t, Outcomes> refused;
+    std::uint64_t settled = 0;
     std::uint64_t spoke = 0;
   };
 
@@ -302,7 +312,7 @@ class HubModel {
     if (!question.number) return refuse(question, Unsupported{"sync without an envelope"});
     sequences_.settle(question.who.peer, first);
     answer(question, sync_text(sequences_.applied_from(question.who.peer, first), options_.insist_on_holder,
-                               sequences_.first_refusal(question.who.peer)));
+                               sequences_.first_refusal(question.who.peer, first)));
   }
 
   void tick() {
@@ -617,7 +627,15 @@ class HubModel {
     const std::size_t client = question.who.peer;
     if (sequences_.has_come(client, sequence)) {
       ++stats.repeated;
-      return sequences_.refusal(client, sequence).value_or(Outcomes(entries.size(), RegisterStatus::stored));
+      if (const auto refused = sequences_.refusal(client, sequence)) return *refused;
+      Outcomes outcomes(entries.size(), RegisterStatus::stored);
+      if (!sequences_.is_outcome_forgotten(client, sequence)) return outcomes;
+      for (std::size_t i = 0; i < entries.size(); ++i) {
+        const auto entry = entries_.find(entries[i].key);
+        const bool stands = entry != entries_.end() && entry->second.value == entries[i].value;
+        if (!stands) outcomes[i] = RegisterStatus::storage_error;
+      }
+      return outcomes;
     }
     const Outcomes outcomes = store_all(question, entries, question.is_resent);
     const bool is_whole = std::ranges::count(outcomes, RegisterStatus::stored) == std::ssize(outcomes);
@@ -632,10 +650,14 @@ class HubModel {
     }
     for (const ModelEntry& entry : entries) {
       const bool is_left_as_it_is = absent_only && entries_.contains(entry.key);
-      outcomes.push_back(is_left_as_it_is ? RegisterStatus::stored : store(question, entry));
+      outcomes.push_back(is_left_as_it_is ? kept(entry) : store(question, entry));
       ++(outcomes.back() == RegisterStatus::stored ? stats.entries_registered : stats.entries_refused);
     }
     return outcomes;
+  }
+
+  RegisterStatus kept(const ModelEntry& entry) const {
+    return entries_.at(entry.key).value == entry.value ? RegisterStatus::stored : RegisterStatus::superseded;
   }
 
   RegisterStatus store(const Question& question, const ModelEntry& entry) {

@@ -36,7 +36,8 @@ inline std::string_view text_of(RenewStatus status) {
   return texts.at(static_cast<std::size_t>(status));
 }
 inline std::string_view text_of(RegisterStatus status) {
-  constexpr std::array<std::string_view, 4> texts{"stored", "lease_conflict", "limit_exceeded", "storage_error"};
+  constexpr std::array<std::string_view, 5> texts{
+      "stored", "lease_conflict", "limit_exceeded", "storage_error", "superseded"};
   return texts.at(static_cast<std::size_t>(status));
 }
 

@@ -25,7 +25,6 @@ namespace registry {
 template <class K>
 struct Batch {
   std::uint64_t sequence = 0;
-  std::uint64_t hub = 0;  // the incarnation to which it was first sent, as far as is known
   Bytes message;
   Bytes envelope;
   std::vector<K> keys;
@@ -107,22 +106,29 @@ class Batcher {
   /// A number for a registration that is not a batch.
   std::uint64_t next_sequence() noexcept { return ++sequence_; }
 
-  /// To be called before a batch that has been sent is sent again: the hub must know that it may have been applied, and
-  /// by whom.
+  /// To be called before a batch that has been sent is sent again: the hub must know that it may have been applied.
   void mark_resent(Batch<K>& batch) const {
     Envelope envelope{batch.sequence, client_, std::nullopt, name_space_};
-    envelope.resent = batch.hub;
+    envelope.resent = sequence_;
     envelope.encode(batch.envelope);
   }
 
   /// Nobody will send what was to have this number: an empty batch takes it, so that the hub does not wait for it, and
   /// does not apply it should it still come.
-  void give_up(std::uint64_t sequence) {
+  void give_up(std::uint64_t sequence) { sealed_.push_back(empty_batch(sequence)); }
+
+  Batch<K> empty_batch(std::uint64_t sequence) const {
     Batch<K> batch;
     batch.sequence = sequence;
     C::begin_entries(MessageType::register_entries, batch.message);
     mark_resent(batch);
-    sealed_.push_back(std::move(batch));
+    return batch;
+  }
+
+  /// The lowest number of the batches not taken, if there are any.
+  std::optional<std::uint64_t> first_sealed() const {
+    if (sealed_.empty()) return std::nullopt;
+    return std::ranges::min_element(sealed_, {}, &Batch<K>::sequence)->sequence;
   }
 
   /// The entries of a batch. Throws if a `wire` of the user's does not read what it wrote.

@@ -75,8 +75,12 @@ class ClaimState {
   void registered(std::span<const K> keys, std::span<const RegisterStatus> outcomes) {
     const std::lock_guard lock(mutex_);
     for (std::size_t i = 0; i < keys.size(); ++i) {
-      if (outcomes[i] == RegisterStatus::stored) held_.erase(keys[i]);
-      if (outcomes[i] == RegisterStatus::lease_conflict) lose(keys[i]);
+      if (outcomes[i] == RegisterStatus::stored) {
+        held_.erase(keys[i]);
+        // A renewal on another thread may have been told already that it is stored, and not by whom.
+        std::erase(lost_, keys[i]);
+      }
+      if (outcomes[i] == RegisterStatus::lease_conflict || outcomes[i] == RegisterStatus::superseded) lose(keys[i]);
     }
   }
 

@@ -9,6 +9,7 @@
 #include <functional>
 #include <iterator>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -108,7 +109,6 @@ struct RegisterCall : Call<K> {
   using Result = std::vector<RegisterStatus>;
   std::optional<std::uint64_t> sequence;  // from when it is first begun
   std::optional<std::uint64_t> after;
-  std::uint64_t hub = 0;  // the incarnation to which it was first sent, as far as is known
   std::optional<std::uint64_t> resent;
 };
 
@@ -210,14 +210,17 @@ class ClientCore {
 
   /// Throws RegistryError{EncodeError} if an entry has no wire form.
   static Register registration(std::span<const EntryType> entries, std::optional<std::uint64_t> claim) {
-    Register call{{MessageType::register_entries, 0, {}, {}, {}, claim}, {}, {}, 0, {}};
+    Register call{{MessageType::register_entries, 0, {}, {}, {}, claim}, {}, {}, {}};
     encode_entries(entries, call);
     return call;
   }
 
   /// Asks for the outcomes of a batch that has been sent.
-  static Register repeat(const BatchType& batch) {
-    return {{MessageType::register_entries, 0, {}, batch.message, batch.keys}, batch.sequence, {}, 0, batch.hub};
+  Register repeat(const BatchType& batch) const {
+    return {{MessageType::register_entries, 0, {}, batch.message, batch.keys},
+            batch.sequence,
+            {},
+            batcher_.last_sequence()};
   }
 
   /// Only the keys and values count. Throws RegistryError{EncodeError} as `registration` does.
@@ -231,6 +234,9 @@ class ClientCore {
   /// transport before `begin`: the call must not overtake them.
   template <class AnyCall>
   bool follows_registrations(const AnyCall& call, SteadyTime now) {
+    if constexpr (std::same_as<AnyCall, Register>) {
+      if (call.sequence) return false;  // it has its place
+    }
     return keeps_order(call) && std::ranges::any_of(call.keys, [&](const K& key) { return is_registered(key, now); });
   }
 
@@ -260,7 +266,7 @@ class ClientCore {
       if (!call.sequence) {
         call.after = prepare(call, now);
         call.sequence = batcher_.next_sequence();
-        call.hub = incarnation_.value_or(0);
+        acknowledging_.insert(*call.sequence);
       }
       after = call.after;
     } else {
@@ -279,11 +285,16 @@ class ClientCore {
   }
 
   /// To be called before a registration that may have arrived is begun anew.
-  static void resend(Register& call) { call.resent = call.hub; }
+  void resend(Register& call) {
+    call.resent = batcher_.last_sequence();
+    if (!has_open_batches()) call.after.reset();
+  }
 
   /// To be called when an acknowledged registration has failed for good; there is a batch then.
   void give_up(const Register& call) {
-    if (call.sequence) batcher_.give_up(*call.sequence);
+    if (!call.sequence) return;
+    acknowledging_.erase(*call.sequence);
+    batcher_.give_up(*call.sequence);
   }
 
   /// Makes the frames of calls that travel together.
@@ -335,6 +346,7 @@ class ClientCore {
   /// Reads the answer to a call.
   template <class AnyCall>
   Outcome<typename AnyCall::Result> finish(AnyCall& call, ByteView message, SteadyTime now) {
+    if constexpr (std::same_as<AnyCall, Register>) acknowledging_.erase(*call.sequence);
     MessageType type{};
     if (auto error = C::decode_type(message, type)) {
       if (is_extension<AnyCall>(call.type)) return Error{Unsupported{operation(call.type)}};
@@ -380,18 +392,25 @@ class ClientCore {
   /// The next batch to send, taken out of the batcher; `handed_over` says that it was, or else it is to be put back.
   BatchType take_batch() {
     BatchType batch = batcher_.take_batch();
-    // Before it is sent: whatever hub it reaches, this one or another, was met no sooner.
-    batch.hub = incarnation_.value_or(0);
+    taken_ = batch.sequence;
     return batch;
+  }
+
+  /// A batch that could not be sent.
+  void put_back(BatchType batch) {
+    taken_.reset();
+    batcher_.put_back(std::move(batch));
   }
 
   /// A batch of the batcher's is on its way; the hub applies it some time later.
   void handed_over(BatchType batch, SteadyTime now) {
+    taken_.reset();
     for (const K& key : batch.keys) {
       registered_.add(key, now);
       drop_pending(key);
     }
     if (!keeps_unconfirmed()) return;
+    for (const K& key : batch.keys) ++unconfirmed_keys_[key];
     unconfirmed_.add(std::move(batch), now);
     schedule_sync(unconfirmed_.bytes() > options_.max_unconfirmed_bytes / 2 ? now : now + options_.resend_interval);
   }
@@ -426,9 +445,9 @@ class ClientCore {
   /// Asks what has become of the unconfirmed batches; once all have come, if it is to wait for that.
   Sync sync(bool waits) {
     sync_due_.reset();
-    const std::uint64_t first = unconfirmed_.empty() ? batcher_.last_sequence() + 1 : unconfirmed_.first().sequence;
-    const auto after = waits ? std::optional{batcher_.last_batch()} : std::nullopt;
-    return {{MessageType::sync, 0, {}, {}, {}}, first, after};
+    Sync call{{MessageType::sync, 0, {}, {}, {}}, first_open(), std::nullopt};
+    if (waits) call.after = batcher_.last_batch();
+    return call;
   }
 
   /// Takes in what a sync has brought; whether it is from another hub than the one before, so that what is unconfirmed
@@ -441,9 +460,10 @@ class ClientCore {
     if (is_new) {
       cache_.clear();
       registered_.clear();
+      close_gaps();
     }
     const std::uint64_t whole = answer.first_refusal == 0 ? answer.applied : answer.first_refusal - 1;
-    unconfirmed_.confirm_before(std::min(whole, answer.applied) + 1);
+    while (!unconfirmed_.empty() && unconfirmed_.first().sequence <= std::min(whole, answer.applied)) settle_first();
     return is_new;
   }
 
@@ -456,7 +476,7 @@ class ClientCore {
   /// Its outcomes are known; whether they were not before.
   bool settle(const BatchType& batch) {
     if (unconfirmed_.empty() || unconfirmed_.first().sequence != batch.sequence) return false;
-    unconfirmed_.take_first();
+    settle_first();
     return true;
   }
 
@@ -473,13 +493,10 @@ class ClientCore {
 
   /// What a sync that was not answered as one says of the hub: nothing if nobody answered, or if it could not now.
   void sync_failed(const Error& error) {
-    if (std::holds_alternative<Timeout>(error) || std::holds_alternative<Disconnected>(error) ||
-        std::holds_alternative<TransportError>(error) || std::holds_alternative<HubError>(error)) {
-      return;
-    }
+    if (!std::holds_alternative<Unsupported>(error)) return;
     cannot_sync_ = true;
     sync_due_.reset();
-    while (!unconfirmed_.empty()) unconfirmed_.take_first();
+    while (!unconfirmed_.empty()) settle_first();
   }
 
   /// Everything that was not handed over or not confirmed, in order; nothing of it is pending afterwards.
@@ -499,6 +516,38 @@ class ClientCore {
   static constexpr std::size_t max_registered = 1'000'000;
 
   bool keeps_unconfirmed() const noexcept { return options_.max_unconfirmed_bytes > 0 && may_confirm(); }
+
+  /// Whether there are batches that the hub may not have applied.
+  bool has_open_batches() const {
+    return !keeps_unconfirmed() || taken_ || batcher_.has_batch() || !unconfirmed_.empty();
+  }
+
+  /// The lowest number of which the client does not know what has become of it.
+  std::uint64_t first_open() const {
+    std::uint64_t first = batcher_.last_sequence() + 1;
+    const auto consider = [&](std::optional<std::uint64_t> other) { first = std::min(first, other.value_or(first)); };
+    consider(taken_);
+    consider(batcher_.first_sealed());
+    if (!unconfirmed_.empty()) consider(unconfirmed_.first().sequence);
+    if (!acknowledging_.empty()) consider(*acknowledging_.begin());
+    return first;
+  }
+
+  /// What another hub has answered this one would wait for for ever: empty batches take those numbers.
+  void close_gaps() {
+    if (unconfirmed_.empty()) return;
+    const std::uint64_t end = std::min(
+        batcher_.first_sealed().value_or(batcher_.last_sequence() + 1), taken_.value_or(batcher_.last_sequence() + 1));
+    for (std::uint64_t n = unconfirmed_.first().sequence + 1; n < end; ++n) {
+      if (unconfirmed_.contains(n) || acknowledging_.contains(n)) continue;
+      unconfirmed_.add(batcher_.empty_batch(n), SteadyTime::min());
+    }
+  }
+
+  /// What has become of the first unconfirmed batch is known.
+  void settle_first() {
+    for (const K& key : unconfirmed_.take_first().keys) drop_one(unconfirmed_keys_, key);
+  }
 
   /// Calls whose message is made with them, of their entries.
   template <class AnyCall>
@@ -578,9 +627,11 @@ class ClientCore {
     return (!pending_.empty() && pending_.contains(key)) || registered_.contains(key, now);
   }
 
-  void drop_pending(const K& key) {
-    const auto it = pending_.find(key);
-    if (--it->second == 0) pending_.erase(it);
+  void drop_pending(const K& key) { drop_one(pending_, key); }
+
+  static void drop_one(detail::FlatMap<K, std::uint32_t>& counts, const K& key) {
+    const auto it = counts.find(key);
+    if (--it->second == 0) counts.erase(it);
   }
 
   /// Whether there is a key left that only the hub can answer for.
@@ -623,7 +674,8 @@ class ClientCore {
   std::optional<std::uint64_t> prepare(const Call<K>& call, SteadyTime now) {
     std::optional<std::uint64_t> after;
     for (const K& key : call.keys) {
-      if (is_registered(key, now)) after = batcher_.last_batch();
+      const bool is_on_its_way = is_registered(key, now) || unconfirmed_keys_.contains(key);
+      if (is_on_its_way && has_open_batches()) after = batcher_.last_batch();
       registered_.forget(key);
       cache_.forget(key);
     }
@@ -786,9 +838,12 @@ class ClientCore {
   ClientId id_;
   Batcher<K, V, M, C> batcher_;
   KnownKeys<K> cache_;
-  detail::FlatMap<K, std::uint32_t> pending_;  // how often each key is registered and not handed over
+  detail::FlatMap<K, std::uint32_t> pending_;           // how often each key is registered and not handed over
+  detail::FlatMap<K, std::uint32_t> unconfirmed_keys_;  // how often each is in `unconfirmed_`
   KnownKeys<K> registered_;
   Unconfirmed<K> unconfirmed_;
+  std::optional<std::uint64_t> taken_;     // the number of the batch that is being sent
+  std::set<std::uint64_t> acknowledging_;  // numbers of registrations that wait for their answer
   std::optional<SteadyTime> sync_due_;
   std::optional<std::uint64_t> incarnation_;
   bool insists_ = false;

@@ -858,20 +858,15 @@ class HubCore {
 
   /// It has come, and nobody waits for it; if its client asks what has become of it, it hears that it was refused.
   void note_dropped(const std::optional<Envelope>& ours) {
-    if (!ours || sequences_.arrival(ours->client, ours->number, Sending::first) == Arrival::repeated) return;
+    if (!ours || sequences_.arrival(ours->client, ours->number, false) == Arrival::repeated) return;
     sequences_.note(ours->client, ours->number);
     sequences_.keep_refusal(ours->client, ours->number, {});
-  }
-
-  Sending sending_of(const Envelope& ours) const noexcept {
-    if (!ours.resent) return Sending::first;
-    return *ours.resent != 0 && *ours.resent == options_.incarnation ? Sending::again : Sending::elsewhere;
   }
 
   /// Stores `entries_`, unless a registration of this number has been stored before; `outcomes_` is as it was then.
   void store_once(const std::optional<Envelope>& ours, std::uint64_t sequence, Instant now) {
     const ClientId& client = ours->client;
-    const Arrival arrival = sequences_.arrival(client, sequence, sending_of(*ours));
+    const Arrival arrival = sequences_.arrival(client, sequence, ours->resent.has_value());
     if (arrival == Arrival::repeated) {
       repeated_.add();
       last_refusal_.reset();
@@ -907,7 +902,16 @@ class HubCore {
     hashes_.resize(entries_.size());
     for (std::size_t i = 0; i < entries_.size(); ++i) hashes_[i] = table().hash(entries_[i].key);
     detail::look_ahead(table(), hashes_, [&](std::size_t i, Number hint) {
-      if (absent_only && look_up(entries_[i].key, hashes_[i], hint).kind == Table::Kind::stored) return;
+      if (absent_only) {
+        if (const auto* stored = stored_under(entries_[i].key, hashes_[i], hint)) {
+          if (!(stored->value == entries_[i].value)) {
+            ++refused_;
+            outcomes_[i] = RegisterStatus::superseded;
+            last_refusal_ = StorageError{"key " + key_hex(entries_[i].key) + " has another value, and this came late"};
+          }
+          return;
+        }
+      }
       if (!claims_.empty() && claims_.is_awaited(entries_[i].key)) freed_.push_back(entries_[i].key);
       if (auto refusal = store(entries_[i], hashes_[i], ours, now)) {
         ++refused_;

@@ -52,6 +52,7 @@ class LeaseManager {
                       std::uint64_t request, SteadyTime now) {
     if (found.kind == Table::Kind::leased) return acquire_again(found.number, holder, account, request, now);
     if (size() >= max_leases_ && expire(now, 1) == 0) return LeaseAnswer::full;
+    if (accounts_.is_full(account)) expire(now, 256);
     if (accounts_.is_full(account)) return LeaseAnswer::client_full;
     table_.add_lease(order_, key, hash, {holder, false, account, request, now + ttl_});
     accounts_.add(account);

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <limits>
 #include <string>
 
 #include <registry/log.hpp>
@@ -20,7 +21,7 @@ struct HubOptions {
   std::size_t max_leases = 10'000'000;
   /// Leases of one client, its claims included, at a time; a query that would exceed it is refused whole with
   /// LimitExceeded. From max_leases on there is no such bound, and nothing to count.
-  std::size_t max_leases_per_client = 10'000'000;
+  std::size_t max_leases_per_client = std::numeric_limits<std::size_t>::max();
   /// Keys in one query, entries in one registration; more are refused with LimitExceeded.
   std::size_t max_keys_per_query = 1'000'000;
   /// Whether only the holder of the lease may register a key. Refused entries are counted and logged.

@@ -20,14 +20,7 @@ namespace registry {
 enum class Arrival {
   first,     ///< it has not been applied
   repeated,  ///< it has been applied
-  unknown,   ///< it may have been applied by a hub before this one, or too long ago to be remembered
-};
-
-/// What its client says of a registration that it sends.
-enum class Sending {
-  first,      ///< it has not sent it before
-  again,      ///< it has sent it before, but only ever to this hub
-  elsewhere,  ///< it has sent it before, and perhaps to the hub before this one
+  unknown,   ///< it is sent again: applied or not, it is older than what others may have done since
 };
 
 /// Which registrations of each client have come, by their numbers. They may come in any order: after a reconnect the
@@ -46,13 +39,12 @@ class SequenceTracker {
   /// Remembers at most `max_clients`, and at least one.
   explicit SequenceTracker(std::size_t max_clients) : max_clients_(std::max<std::size_t>(max_clients, 1)) {}
 
-  /// What to make of a registration.
-  Arrival arrival(const ClientId& client, std::uint64_t sequence, Sending sending) const {
+  /// What to make of a registration, which its client may have sent before.
+  Arrival arrival(const ClientId& client, std::uint64_t sequence, bool is_resent) const {
     const Client* known = look_up(client);
     if (known != nullptr && known->run_with(sequence) != known->runs.end()) return Arrival::repeated;
-    const bool is_certain =
-        sending == Sending::first || (sending == Sending::again && known != nullptr && sequence > known->floor);
-    return is_certain ? Arrival::first : Arrival::unknown;
+    // Also if it has certainly not come: others may have registered or removed its keys since.
+    return is_resent ? Arrival::unknown : Arrival::first;
   }
 
   /// Notes that this registration has been applied; one that was noted before changes nothing.
@@ -140,7 +132,10 @@ class SequenceTracker {
   void settle(const ClientId& client, std::uint64_t before) {
     Client* known = find(client);
     if (known == nullptr) return;
-    drop_refusals(*known, std::ranges::lower_bound(known->refusals, before, {}, &Refusal::sequence));
+    const auto end = std::ranges::lower_bound(known->refusals, before, {}, &Refusal::sequence);
+    // Should it be sent again all the same, it is not to be answered as stored.
+    if (end != known->refusals.begin()) known->forgotten_up_to = std::max(known->forgotten_up_to, (end - 1)->sequence);
+    drop_refusals(*known, end);
   }
 
  private:
@@ -157,8 +152,6 @@ class SequenceTracker {
     ClientId client;
     /// Nobody has to wait for a registration up to this one.
     std::uint64_t mark = 0;
-    /// Of registrations up to this one it is not certain that all that were applied are in `runs`.
-    std::uint64_t floor = 0;
     /// Of registrations up to this one it is not certain that all refusals are kept.
     std::uint64_t forgotten_up_to = 0;
     /// What has been applied; ascending, with something missing between any two.
@@ -194,7 +187,6 @@ class SequenceTracker {
 
     void give_up_first_gap() {
       mark = std::max(mark, runs[1].last);
-      floor = std::max(floor, runs[0].last);
       runs.erase(runs.begin());
     }
 
@@ -231,7 +223,7 @@ class SequenceTracker {
       by_client_.erase(silent.client);
       clients_.erase(order_, order_.front);
     }
-    const auto index = clients_.push_back(order_, {client, mark, mark, 0, {}, {}});
+    const auto index = clients_.push_back(order_, {client, mark, 0, {}, {}});
     by_client_.emplace(client, index);
     return &clients_[index];
   }

@@ -39,9 +39,8 @@ class Unconfirmed {
     return batch;
   }
 
-  /// The hub has what comes before this number.
-  void confirm_before(std::uint64_t sequence) {
-    while (!sent_.empty() && sent_.front().sequence() < sequence) take_first();
+  bool contains(std::uint64_t sequence) const {
+    return std::ranges::binary_search(sent_, sequence, {}, &Sent::sequence);
   }
 
   /// A copy of the next one, from this number on, that was sent by `time`; it counts as sent `now`.
@@ -62,7 +61,7 @@ class Unconfirmed {
   };
 
   static std::size_t size_of(const Batch<K>& batch) noexcept {
-    return sizeof(Sent) + batch.message.size() + batch.envelope.size() + batch.keys.size() * sizeof(K);
+    return sizeof(Sent) + batch.message.size() + batch.envelope.size() + batch.keys.size() * (2 * sizeof(K) + 8);
   }
 
   std::deque<Sent> sent_;

@@ -547,7 +547,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     while (core_.batcher().has_batch()) {
       Batch<K> batch = core_.take_batch();
       if (!send(*registrations_socket_, batch.message, batch.envelope)) {
-        core_.batcher().put_back(std::move(batch));
+        core_.put_back(std::move(batch));
         return false;
       }
       core_.handed_over(std::move(batch), now());

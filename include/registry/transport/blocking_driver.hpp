@@ -196,7 +196,7 @@ class BlockingDriver {
     std::unique_lock lock(mutex_);
     // A call on another thread may still have a batch in its hands, to be put back because the transport is closed.
     sender_left_.wait(lock, [&] { return !sending_; });
-    sender_left_.notify_one();
+    sender_left_.notify_all();
     return core_.take_entries();
   }
 
@@ -286,37 +286,38 @@ class BlockingDriver {
     throw Rejected(std::move(why), std::move(result.refused));
   }
 
-  /// Asks the hub what has become of what it was sent, and sends again what it has not got. Whether it has confirmed
-  /// anything that it had not before.
+  /// Asks the hub what has become of what it was sent, sends again what it has not got, and reports what it refused.
+  /// Whether it has confirmed or refused anything, or is another one than before.
   bool sync(SteadyTime deadline, bool waits) {
-    typename Core::Sync call;
-    {
-      const std::lock_guard lock(mutex_);
-      call = core_.sync(waits);
-    }
-    auto outcome = try_once(call, deadline);
-    if (const auto* error = std::get_if<Error>(&outcome)) {
-      const std::lock_guard lock(mutex_);
-      core_.sync_failed(*error);
-      return false;
-    }
-    const auto& answer = std::get<SyncAnswer>(outcome);
-    std::optional<BatchType> refused;
-    bool is_new = false;
     bool has_progressed = false;
-    {
-      const std::lock_guard lock(mutex_);
-      const bool had = core_.has_unconfirmed();
-      is_new = core_.synced(answer);
-      refused = core_.refused_batch(answer);
-      has_progressed = had && answer.applied >= call.first;
+    while (true) {
+      typename Core::Sync call;
+      {
+        const std::lock_guard lock(mutex_);
+        call = core_.sync(waits);
+      }
+      auto outcome = try_once(call, deadline);
+      if (const auto* error = std::get_if<Error>(&outcome)) {
+        const std::lock_guard lock(mutex_);
+        core_.sync_failed(*error);
+        return has_progressed;
+      }
+      const auto& answer = std::get<SyncAnswer>(outcome);
+      std::optional<BatchType> refused;
+      bool is_new = false;
+      {
+        const std::lock_guard lock(mutex_);
+        is_new = core_.synced(answer);
+        refused = core_.refused_batch(answer);
+      }
+      has_progressed = has_progressed || is_new || answer.applied >= call.first;
+      if (is_new) log(LogLevel::warning, "the hub has been restarted: what it has not confirmed is sent again");
+      const SteadyTime now = transport_.now();
+      send_again(answer.applied + 1, is_new ? now : now - core_.options().resend_interval, deadline);
+      claim_back(deadline);
+      // There may be more of them, and each is told by itself.
+      if (!refused || !learn_refusal(*refused, deadline) || transport_.now() >= deadline) return has_progressed;
     }
-    if (is_new) log(LogLevel::warning, "the hub has been restarted: what it has not confirmed is sent again");
-    if (refused) return learn_refusal(*refused, deadline);
-    const SteadyTime now = transport_.now();
-    send_again(is_new ? now : now - core_.options().resend_interval, deadline);
-    claim_back(deadline);
-    return has_progressed || is_new;
   }
 
   /// Asks which entries of a batch were refused, and reports them.
@@ -327,21 +328,27 @@ class BlockingDriver {
       call = core_.repeat(batch);
     }
     auto outcome = try_once(call, deadline);
-    auto* outcomes = std::get_if<std::vector<RegisterStatus>>(&outcome);
-    if (outcomes == nullptr) return false;
+    const auto* error = std::get_if<Error>(&outcome);
+    if (error != nullptr && !std::holds_alternative<HubError>(*error)) return false;
     {
       const std::lock_guard lock(mutex_);
       if (!core_.settle(batch)) return true;
     }
-    const auto result = RegisterResult<EntryType>::of(core_.batcher().entries_of(batch), std::move(*outcomes));
+    if (error != nullptr) {
+      // It was refused as a whole, and is again.
+      report_lost(core_.batcher().entries_of(batch), *error);
+      return true;
+    }
+    const auto result = RegisterResult<EntryType>::of(
+        core_.batcher().entries_of(batch), std::get<std::vector<RegisterStatus>>(std::move(outcome)));
     if (!result.all_stored()) report_lost(result.refused, result.why());
     return true;
   }
 
-  void send_again(SteadyTime sent_until, SteadyTime deadline) {
+  /// The unconfirmed batches from number `next` on that were last sent by `sent_until`.
+  void send_again(std::uint64_t next, SteadyTime sent_until, SteadyTime deadline) {
     const Sender sender(*this, deadline);
     if (!sender) return;
-    std::uint64_t next = 0;
     while (true) {
       std::optional<BatchType> batch;
       {
@@ -374,10 +381,25 @@ class BlockingDriver {
     return live;
   }
 
-  /// Until the hub has confirmed everything or does not answer any more.
+  /// Until the hub has confirmed everything, or time is over.
   void confirm_all(SteadyTime deadline) {
-    while (has_unconfirmed() && sync(deadline, true)) {
+    while (has_unconfirmed() && confirm_some(deadline)) {
     }
+  }
+
+  /// Waits for the hub to confirm something, for at most somewhat longer than it lets anyone wait. Whether more may
+  /// come.
+  bool confirm_some(SteadyTime deadline) {
+    const SteadyTime start = transport_.now();
+    const SteadyTime end = start + core_.options().resend_interval + std::chrono::seconds{1};
+    if (sync(std::min(deadline, end), true)) return true;
+    const SteadyTime now = transport_.now();
+    // Where time stands still nothing does.
+    if (now >= deadline || now == start) return false;
+    // What a hub that answers has not got, or refuses for now, needs a little time.
+    std::unique_lock lock(mutex_);
+    sender_left_.wait_for(lock, std::chrono::milliseconds{20});
+    return true;
   }
 
   bool has_unconfirmed() {
@@ -446,11 +468,8 @@ class BlockingDriver {
       const SteadyTime deadline = transport_.now() + limit;
       if (!send_batches(deadline)) error = Timeout::after(limit);
       while (!error && is_unconfirmed_full()) {
-        if (sync(deadline, true)) continue;
-        if (transport_.now() >= deadline) error = Timeout::after(limit);
-        // What is to be sent again, or answered by a hub that refuses for now, needs a little time.
-        std::unique_lock lock(mutex_);
-        sender_left_.wait_for(lock, std::chrono::milliseconds{50});
+        fail_if_closed();
+        if (!confirm_some(deadline) && is_unconfirmed_full()) error = Timeout::after(limit);
       }
     } catch (const RegistryError& failure) {
       error = failure.error();
@@ -465,6 +484,8 @@ class BlockingDriver {
       action();
     } catch (const std::exception& error) {
       log(LogLevel::warning, std::string{what} + " failed: " + error.what());
+    } catch (...) {
+      log(LogLevel::warning, std::string{what} + " failed: something that is no std::exception was thrown");
     }
   }
 
@@ -517,7 +538,7 @@ class BlockingDriver {
 
   void put_back(BatchType batch) {
     const std::lock_guard lock(mutex_);
-    core_.batcher().put_back(std::move(batch));
+    core_.put_back(std::move(batch));
   }
 
   /// The right to send: one thread at a time, so that batches travel in the order of their numbers.
@@ -538,7 +559,7 @@ class BlockingDriver {
         const std::lock_guard lock(driver_.mutex_);
         driver_.sending_ = false;
       }
-      driver_.sender_left_.notify_one();
+      driver_.sender_left_.notify_all();
     }
     explicit operator bool() const noexcept { return owns_; }
 

@@ -53,7 +53,12 @@ void print_statistics(const registry::HubStats& stats, std::size_t namespaces) {
 /// `make_policy(storage)` bounds the storage of each namespace.
 template <class K, class V, class M, class MakePolicy>
 void serve(const Options& options, const sigset_t& signals, MakePolicy make_policy) {
-  auto hub = registry::hub<K, V, M>([&] { return make_policy(registry::HashMapStorage<K, V, M>{}); })
+  auto hub = registry::hub<K, V, M>([&](std::string_view name) {
+               registry::HashMapStorage<K, V, M> storage;
+               if (name == registry::default_namespace)
+                 storage.reserve(options.reserve_entries, options.reserve_leases);
+               return make_policy(std::move(storage));
+             })
                  .options(options.config.options)
                  .build();
   auto transport = registry::ZmqHubTransport::bind(options.config.transport);

@@ -93,6 +93,10 @@ std::variant<Options, int> read_options(int argc, char** argv) {
       ->type_name("SECONDS")
       ->description("after the start grant only what clients have back of the hub before (0)");
   app.add_flag("--insist-on-holder")->description("only the holder of the lease may register a block");
+  app.add_option("--reserve-entries")
+      ->type_name("ENTRIES")
+      ->description("take the memory for so many at the start, in namespace default (0)");
+  app.add_option("--reserve-leases")->type_name("LEASES")->description("likewise for leases (0)");
   app.add_option("--max-namespaces")
       ->type_name("NAMESPACES")
       ->description("namespaces served, each with the capacity (1: only default)");
@@ -132,6 +136,12 @@ std::variant<Options, int> read_options(int argc, char** argv) {
             registry::parse_duration<std::chrono::seconds>);
   options.config.options.insist_on_holder = app.count("--insist-on-holder") > 0;
   read_flag(app, "--max-leases-per-client", options.config.options.max_leases_per_client, parse_bound);
+  const auto parse_reserve = [](const std::string& name, std::string_view text) {
+    constexpr std::size_t most = 1'000'000'000;
+    return registry::parse_number<std::size_t>(name, text, 0, most);
+  };
+  read_flag(app, "--reserve-entries", options.reserve_entries, parse_reserve);
+  read_flag(app, "--reserve-leases", options.reserve_leases, parse_reserve);
   read_flag(app, "--max-namespaces", options.config.options.max_namespaces, parse_bound);
   return options;
 }

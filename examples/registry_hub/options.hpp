@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -23,6 +24,8 @@ struct Options {
   Schema schema = Schema::u64;
   Eviction eviction = Eviction::recency;
   registry::HubConfig config;
+  std::size_t reserve_entries = 0;
+  std::size_t reserve_leases = 0;
 };
 
 /// The environment's settings with those of the flags over them, or the exit status if there is nothing left to do

@@ -20,6 +20,8 @@ refused --schema U64 'u64, blocks or chains' --schema U64
 refused --eviction lru 'none, recency or tail' --eviction lru
 refused --max-leases 0 'a whole number from 1' --max-leases 0
 refused --max-namespaces 0 'a whole number from 1' --max-namespaces 0
+refused --reserve-entries -1 'a whole number from 0' --reserve-entries=-1
+refused --reserve-leases 1000000001 'a whole number from 0 to 1000000000' --reserve-leases 1000000001
 DYN_REGISTRY_HUB_SECURITY=yes refused DYN_REGISTRY_HUB_SECURITY yes 'required or optional'
 DYN_REGISTRY_HUB_CAPACITY=many refused DYN_REGISTRY_HUB_CAPACITY many 'a whole number from 1'
 DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS='' refused DYN_REGISTRY_HUB_LEASE_TIMEOUT_SECS '' 'a whole number from 1'
@@ -47,7 +49,7 @@ expect_value hub.out entries_registered 4
 expect_value hub.out stored 3
 expect_value hub.out evicted 1
 
-start_hub --eviction none
+start_hub --eviction none --reserve-entries 100000 --reserve-leases 1000
 expect_status 0 worker "$query" "$register"
 stop_hub TERM
 expect_value hub.out entries_registered 3

@@ -104,3 +104,13 @@ TEST_CASE("a storage holds what a map would, whatever its seed") {
     CHECK(model.size() > 500);
   }
 }
+
+TEST_CASE("a storage that has been reserved is empty, and serves as any other") {
+  HashMapStorage<std::uint64_t, std::uint64_t> storage;
+  storage.reserve(100'000, 1'000);
+  CHECK(storage.size() == 0);
+  for (std::uint64_t key = 0; key < 150'000; ++key) CHECK_FALSE(storage.insert({key, 2 * key, {}}));
+  CHECK(storage.size() == 150'000);
+  CHECK(storage.find(149'999)->value == 299'998);
+  CHECK(storage.erase(0)->value == 0);
+}

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <sys/resource.h>
+
 #include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
 
@@ -35,7 +37,30 @@ bool is_aligned(const T& element, std::size_t bytes) {
   return reinterpret_cast<std::uintptr_t>(&element) % bytes == 0;
 }
 
+/// Pages that this process has touched for the first time.
+long pages_touched() {
+  rusage usage{};
+  REQUIRE(getrusage(RUSAGE_SELF, &usage) == 0);
+  return usage.ru_minflt;
+}
+
 }  // namespace
+
+TEST_CASE("an array that has been populated touches no new memory as it grows, and takes none") {
+  constexpr std::size_t size = 4'000'000;
+  ChunkedArray<std::uint64_t> array;
+  array.push_back(7);
+  array.populate(size);
+  CHECK(array.size() == 1);
+  CHECK(array[0] == 7);
+  const long before = pages_touched();
+  const std::size_t asked = allocated_by([&] {
+    for (std::uint64_t i = 1; i < size; ++i) array.push_back(i);
+  });
+  CHECK(pages_touched() - before < 100);  // of some 8,000
+  CHECK(asked == 0);
+  CHECK(array.back() == size - 1);
+}
 
 TEST_CASE("a chunk is of 2 to 4 MiB") {
   CHECK(ChunkedArray<std::uint32_t>::chunk_size * sizeof(std::uint32_t) == page);

@@ -374,3 +374,18 @@ TEST_CASE("an index moves as a whole, and leaves an empty one") {
   CHECK(indexed.index.size() == count);
   CHECK(moved.size() == 0);
 }
+
+TEST_CASE("an index that has been reserved takes little memory as it grows, and finds all") {
+  constexpr Number size = 2'000'000;
+  Indexed indexed{{}, random_hashes(size, 21)};
+  indexed.index.reserve(size);
+  const Allocations asked = allocations_of([&] {
+    for (Number number = 0; number < size; ++number) indexed.insert(number);
+  });
+  // Otherwise it takes two huge pages at a time; the first chunk is that of a small index, and less than one.
+  CHECK(asked.largest < std::size_t{2} << 20U);
+  CHECK(indexed.count(size) == size);
+  KeyIndex moved = std::move(indexed.index);
+  indexed.index = std::move(moved);
+  CHECK(indexed.count(size) == size);
+}

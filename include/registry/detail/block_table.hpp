@@ -84,6 +84,13 @@ class BlockTable {
   /// Entries that are stored.
   std::size_t size() const noexcept { return size_; }
 
+  /// Has the memory for so many entries and leases, and has touched it.
+  void reserve(std::size_t entries, std::size_t leases) {
+    entries_.populate(entries);
+    leases_.populate(leases);
+    index_.reserve(entries + leases);
+  }
+
   /// All numbers that there have been are less.
   std::size_t numbers() const noexcept { return entries_.size(); }
 

@@ -54,6 +54,17 @@ class KeyIndex {
 
   std::size_t size() const noexcept { return size_; }
 
+  /// Has the memory that it grows into up to this size, and has touched it.
+  void reserve(std::size_t numbers) {
+    // It is 55 % full on average, between two splits of its shards.
+    const std::size_t groups = numbers / Group::capacity * 100 / 55;
+    const std::size_t chunks = (groups + chunk_groups - 1) / chunk_groups;
+    while (chunks_.size() + spare_.size() < chunks + 1) {  // the first one is a small index's
+      spare_.push_back(make_chunk());
+      touch_pages(spare_.back().data(), spare_.back().capacity() * sizeof(Group));
+    }
+  }
+
   /// Starts fetching what `find` will read.
   [[gnu::always_inline]] void prefetch(Hash hash) const noexcept {
     if (!directory_.empty()) prefetch_line(&groups_of(hash)[home(hash)]);
@@ -313,11 +324,17 @@ class KeyIndex {
     ++depth_;
   }
 
+  static Groups make_chunk() {
+    Groups chunk;
+    chunk.reserve(chunk_groups);
+    return chunk;
+  }
+
   Group* add_groups() {
     if (chunks_.back().capacity() - chunks_.back().size() < shard_groups) {
-      Groups chunk;
-      chunk.reserve(chunk_groups);
-      chunks_.push_back(std::move(chunk));
+      const bool is_ready = !spare_.empty();
+      chunks_.push_back(is_ready ? std::move(spare_.back()) : make_chunk());
+      if (is_ready) spare_.pop_back();
     }
     Groups& chunk = chunks_.back();
     chunk.resize(chunk.size() + shard_groups);
@@ -349,6 +366,7 @@ class KeyIndex {
 
   void swap(KeyIndex& other) noexcept {
     std::swap(chunks_, other.chunks_);
+    std::swap(spare_, other.spare_);
     std::swap(directory_, other.directory_);
     std::swap(owners_, other.owners_);
     std::swap(shards_, other.shards_);
@@ -358,6 +376,7 @@ class KeyIndex {
   }
 
   std::vector<Groups> chunks_;
+  std::vector<Groups> spare_;  // chunks to come, if they have been reserved
   std::vector<Group*> directory_;
   std::vector<std::uint32_t> owners_;  // the shard of each place in the directory
   std::vector<Shard> shards_;

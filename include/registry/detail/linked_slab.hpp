@@ -65,6 +65,9 @@ class LinkedSlab {
 
   std::size_t size() const noexcept { return size_; }
 
+  /// Has the memory for so many nodes, and has touched it.
+  void populate(std::size_t nodes) { nodes_.populate(nodes); }
+
  private:
   struct Node {
     T value;

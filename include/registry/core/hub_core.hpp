@@ -202,6 +202,8 @@ class HubCore {
 
  private:
   static constexpr std::size_t slice = 256;
+  /// The memory of a larger answer is given back, not kept for the next one.
+  static constexpr std::size_t max_kept_answer = std::size_t{4} << 20U;
 
   /// Leases are kept in the table of the entries, if it can be had, or else in one of their own.
   struct NoTable {};
@@ -529,6 +531,8 @@ class HubCore {
       if (stored == nullptr || failure) return;
       if (auto error = C::append_entry(key, stored->value, stored->metadata, answer_)) {
         failure = StorageError{"key " + key_hex(key) + ": " + to_string(*error)};
+      } else if (answer_.size() > options_.max_answer_bytes) {
+        failure = LimitExceeded{"max_answer_bytes", options_.max_answer_bytes, answer_.size()};
       }
     });
     if (failure) refuse(*failure);
@@ -794,7 +798,9 @@ class HubCore {
 
   template <class Reply>
   void deliver(ByteView sender, Frames envelope, const Asker& asker, Instant now, Reply& reply) {
-    if (reply(sender, envelope, ByteView{answer_})) return;
+    const bool is_delivered = reply(sender, envelope, ByteView{answer_});
+    if (answer_.capacity() > max_kept_answer) answer_ = Bytes{};
+    if (is_delivered) return;
     undeliverable_.add();
     take_back(asker, now);
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What becomes of registrations and claims when messages are lost and hubs restart.
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -441,6 +442,45 @@ TEST_CASE("a claim says what somebody else was granted meanwhile by another hub"
   hub.advance(1s);
   CHECK(claim.lost() == std::vector<Block>{1});
   CHECK(claim.held() == std::vector<Block>{2});
+}
+
+TEST_CASE("what a claim holds may be registered at a hub that insists, and has just taken another's place") {
+  LossyHub hub(insisting());
+  auto alice = worker_of(hub).build();
+  auto bob = worker_of(hub).build();
+  auto claim = alice.claim({1, 2, 3});
+  const std::vector<BlockEntry> entries{{1, 10, {}}, {2, 20, {}}, {4, 40, {}}};
+  SECTION("before") {
+    hub.restart();
+    REQUIRE(bob.can_offload({2}).can_offload.size() == 1);
+  }
+  SECTION("while its answer was on its way") {
+    hub.answers = [&, has_asked = false](MessageType type) mutable {
+      if (type != MessageType::register_entries || std::exchange(has_asked, true)) return true;
+      hub.restart();
+      bob.can_offload({2});
+      return false;
+    };
+    REQUIRE(claim.held().size() == 3);
+  }
+  const auto result = claim.register_blocks(entries);
+  REQUIRE(result.statuses ==
+          std::vector{RegisterStatus::stored, RegisterStatus::lease_conflict, RegisterStatus::lease_conflict});
+  CHECK(claim.held() == std::vector<Block>{3});
+  CHECK(claim.lost() == std::vector<Block>{2});
+  CHECK(claim.register_blocks({{3, 30, {}}}).all_stored());
+  CHECK(bob.match({1, 2, 3}).size() == 2);
+}
+
+TEST_CASE("a refusal by the hub that has granted is the last word") {
+  LossyHub hub(insisting());
+  auto alice = worker_of(hub).build();
+  auto claim = alice.claim({1});
+  hub.advance(31s);
+  const std::size_t before = syncs(hub);
+  CHECK(claim.register_blocks({{1, 10, {}}}).statuses == std::vector{RegisterStatus::lease_conflict});
+  CHECK(syncs(hub) <= before + 1);
+  CHECK(std::ranges::count(hub.queries, MessageType::register_entries) == 1);
 }
 
 TEST_CASE("nobody asks for claims that hold nothing any more") {

@@ -483,6 +483,18 @@ TEST_CASE("a refusal by the hub that has granted is the last word") {
   CHECK(std::ranges::count(hub.queries, MessageType::register_entries) == 1);
 }
 
+TEST_CASE("a registration behind one that was lost is sent again when the hub refuses to wait any longer") {
+  LossyHub hub;
+  auto alice = worker_of(hub).resend_interval(3s).register_timeout(10s).build();
+  hub.loses_registrations = true;
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  hub.loses_registrations = false;
+  CHECK(alice.register_acknowledged({{1, 11, {}}}).all_stored());
+  CHECK(std::ranges::count(hub.queries, MessageType::register_entries) == 2);
+  CHECK(alice.match({1}) == std::vector<BlockEntry>{{1, 11, {}}});
+}
+
 TEST_CASE("nobody asks for claims that hold nothing any more") {
   LossyHub hub;
   auto alice = worker_of(hub).build();

@@ -290,6 +290,14 @@ class ClientCore {
     if (!has_open_batches()) call.after.reset();
   }
 
+  /// Whether a registration that the hub has refused may be begun anew as it is: only what it follows had not come.
+  bool may_repeat(const Register& call, const Error& refusal) {
+    const auto* error = std::get_if<HubError>(&refusal);
+    if (error == nullptr || !error->text.starts_with(registration_missing)) return false;
+    acknowledging_.insert(*call.sequence);
+    return true;
+  }
+
   /// To be called when an acknowledged registration has failed for good; there is a batch then.
   void give_up(const Register& call) {
     if (!call.sequence) return;

@@ -142,8 +142,7 @@ class HubCore {
       sequences_.pass_over(waiting_.front().client, waiting_.front().after);
       const auto waited = std::chrono::ceil<std::chrono::milliseconds>(options_.registration_wait);
       refuse_first_waiting(
-          now, reply,
-          "the registration that this must follow has not arrived within " + std::to_string(waited.count()) + " ms");
+          now, reply, std::string{registration_missing} + " within " + std::to_string(waited.count()) + " ms");
     }
     collect(now);
     end_claim_waits(now, reply);

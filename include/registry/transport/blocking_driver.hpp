@@ -278,6 +278,7 @@ class BlockingDriver {
       const bool has_timed_out = std::holds_alternative<Timeout>(*error);
       const bool is_over = transport_.now() >= deadline;
       const std::lock_guard lock(mutex_);
+      if (!is_over && core_.may_repeat(call, *error)) continue;
       if (!is_over && has_timed_out) {
         core_.resend(call);
         continue;

@@ -355,6 +355,16 @@ TEST_CASE("to a hub that insists every registration is acknowledged: who is late
   CHECK(late->entries() == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
 }
 
+TEST_CASE("what the hub has refused is not stored to its client either") {
+  LossyHub hub({}, 1);
+  auto alice = worker_of(hub).local_cache(10).build();
+  alice.register_blocks({{1, 10, {}}, {2, 20, {}}});
+  alice.flush();
+  CHECK(alice.can_offload({1, 2}).already_stored.size() == 2);
+  hub.advance(1s);
+  CHECK(alice.can_offload({1, 2}).can_offload == std::vector<Block>{2});
+}
+
 TEST_CASE("what a hub has refused of what was pushed is reported with the entries and the reason") {
   const Losses losses;
   SECTION("by one that insists, to a client that has only ever registered") {

@@ -488,6 +488,15 @@ class ClientCore {
     return true;
   }
 
+  /// The hub has refused entries of these keys: what it says of them counts again.
+  void forget(std::span<const EntryType> refused) {
+    for (const EntryType& entry : refused) {
+      cache_.forget(entry.key);
+      // There may be a later registration on its way.
+      if (!unconfirmed_keys_.contains(entry.key)) registered_.forget(entry.key);
+    }
+  }
+
   /// A copy, to be sent, of the next unconfirmed batch from this number on that was last sent by `time`.
   std::optional<BatchType> next_to_resend(SteadyTime time, std::uint64_t sequence, SteadyTime now) {
     std::optional<BatchType> batch = unconfirmed_.next_sent_by(time, sequence, now);

@@ -375,13 +375,21 @@ class BlockingDriver {
     }
     if (error != nullptr) {
       // It was refused as a whole, and is again.
-      report_lost(core_.batcher().entries_of(batch), *error);
+      forget_and_report(core_.batcher().entries_of(batch), *error);
       return true;
     }
     const auto result = RegisterResult<EntryType>::of(
         core_.batcher().entries_of(batch), std::get<std::vector<RegisterStatus>>(std::move(outcome)));
-    if (!result.all_stored()) report_lost(result.refused, result.why());
+    if (!result.all_stored()) forget_and_report(result.refused, result.why());
     return true;
+  }
+
+  void forget_and_report(const std::vector<EntryType>& refused, const Error& why) {
+    {
+      const std::lock_guard lock(mutex_);
+      core_.forget(refused);
+    }
+    report_lost(refused, why);
   }
 
   /// The unconfirmed batches from number `next` on that were last sent by `sent_until`.

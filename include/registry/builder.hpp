@@ -212,6 +212,7 @@ class HubBuilder {
   HubBuilder&& max_leases(std::size_t leases) && { return set(options_.max_leases, leases); }
   HubBuilder&& max_leases_per_client(std::size_t leases) && { return set(options_.max_leases_per_client, leases); }
   HubBuilder&& max_keys_per_query(std::size_t keys) && { return set(options_.max_keys_per_query, keys); }
+  HubBuilder&& max_answer_bytes(std::size_t bytes) && { return set(options_.max_answer_bytes, bytes); }
   HubBuilder&& insist_on_holder(bool insist) && { return set(options_.insist_on_holder, insist); }
   HubBuilder&& registration_wait(std::chrono::nanoseconds time) && { return set(options_.registration_wait, time); }
   HubBuilder&& max_waiting(std::size_t queries) && { return set(options_.max_waiting, queries); }
@@ -262,6 +263,7 @@ class HubBuilder {
     detail::require_positive("max_leases", options_.max_leases);
     detail::require_positive("max_leases_per_client", options_.max_leases_per_client);
     detail::require_positive("max_keys_per_query", options_.max_keys_per_query);
+    detail::require_positive("max_answer_bytes", options_.max_answer_bytes);
     detail::require_positive("registration_wait", options_.registration_wait);
     detail::require_not_negative("stall_tolerance", options_.stall_tolerance);
     detail::require_positive("max_clients", options_.max_clients);

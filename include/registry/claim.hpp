@@ -76,7 +76,7 @@ class Claim {
   [[nodiscard]] RegisterResult<EntryType> register_blocks(ListView<EntryType> entries)
     requires(!detail::AsyncDriver<Driver>)
   {
-    auto result = RegisterResult<EntryType>::of(entries, driver()->add_acknowledged(entries, state_->number()));
+    auto result = RegisterResult<EntryType>::of(entries, driver()->add_acknowledged(entries, state_.get()));
     std::vector<key_type> keys;
     for (const EntryType& entry : entries) keys.push_back(entry.key);
     state_->registered(keys, result.statuses);

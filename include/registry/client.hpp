@@ -122,7 +122,7 @@ class RegistryClient {
   [[nodiscard]] RegisterResult<EntryType> register_acknowledged(ListView<EntryType> entries)
     requires BlockingTransport<T>
   {
-    return RegisterResult<EntryType>::of(entries, driver_->add_acknowledged(entries, std::nullopt));
+    return RegisterResult<EntryType>::of(entries, driver_->add_acknowledged(entries));
   }
 
   /// Makes the hub forget these entries where it still knows them with these values (metadata does not count): what

@@ -170,6 +170,8 @@ class RegistryHub {
   };
 
   static constexpr std::chrono::seconds farewell{1};
+  /// While something has a deadline: of a time in which the hub cannot run, the sleep that it meant to have counts.
+  static constexpr std::chrono::milliseconds longest_sleep{100};
 
   template <class Now, class Send>
   struct Handler {
@@ -220,8 +222,8 @@ class RegistryHub {
   static std::optional<std::chrono::nanoseconds> time_to_sleep(const Core& core, SteadyTime now) {
     const auto deadline = core.next_deadline();
     if (!deadline) return std::nullopt;
-    return std::max<std::chrono::nanoseconds>(
-        *deadline <= now ? SteadyTime::duration::zero() : *deadline - now, std::chrono::nanoseconds::zero());
+    return std::clamp<std::chrono::nanoseconds>(*deadline <= now ? SteadyTime::duration::zero() : *deadline - now,
+                                                std::chrono::nanoseconds::zero(), longest_sleep);
   }
 
   std::unique_ptr<State> state_;

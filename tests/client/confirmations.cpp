@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What becomes of registrations and claims when messages are lost and hubs restart.
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -69,13 +70,14 @@ TEST_CASE("a registration that came is confirmed and not sent again") {
   auto alice = worker_of(hub).build();
   alice.register_blocks({{1, 10, {}}});
   alice.flush();
+  hub.queries.clear();
   for (int i = 0; i < 5; ++i) hub.advance(1s);
   CHECK(hub.registrations == 1);
   CHECK(syncs(hub) == 1);
   CHECK(hub.hub->stats().repeated == 0);
 }
 
-TEST_CASE("what is sent again overwrites nothing that came later, and undoes no removal") {
+TEST_CASE("what is sent again overwrites nothing that came later; a removal before it has come removes nothing") {
   LossyHub hub;
   auto alice = worker_of(hub).build();
   auto bob = worker_of(hub).build();
@@ -85,8 +87,25 @@ TEST_CASE("what is sent again overwrites nothing that came later, and undoes no 
   hub.loses_registrations = false;
   bob.register_blocks({{1, 11, {}}});
   bob.flush();
+  CHECK(bob.remove({2}) == 0);
   hub.advance(1s);
   CHECK(bob.match({1, 2}) == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
+}
+
+TEST_CASE("a removal is not undone by a copy of what it has removed") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  auto bob = worker_of(hub).build();
+  std::size_t sent = 0;
+  hub.answers = [&](MessageType type) {
+    if (type != MessageType::register_entries) return true;
+    if (++sent == 2) CHECK(bob.remove({1}) == 1);
+    return sent > 1;
+  };
+  CHECK(alice.register_acknowledged({{1, 10, {}}}).all_stored());
+  CHECK(sent == 2);
+  CHECK(bob.match({1}).empty());
+  CHECK(hub.hub->stats().repeated == 1);
 }
 
 TEST_CASE("a new value that was lost, and comes late, does not take the place of the one that is stored") {
@@ -290,6 +309,7 @@ TEST_CASE("half of the bound makes a client ask before its time") {
   LossyHub hub;
   auto alice = worker_of(hub).batch_size(1).max_unconfirmed_bytes(2000).build();
   alice.register_blocks({{1, 10, {}}});
+  hub.queries.clear();
   hub.advance(1ms);
   CHECK(syncs(hub) == 0);
   for (Block key = 2; key < 10; ++key) alice.register_blocks({{key, 10, {}}});
@@ -297,13 +317,14 @@ TEST_CASE("half of the bound makes a client ask before its time") {
   CHECK(syncs(hub) == 1);
 }
 
-TEST_CASE("a client that is told not to keep anything does not ask") {
+TEST_CASE("a client that is told not to keep anything asks what hub it is, and no more") {
   LossyHub hub;
   auto alice = worker_of(hub).max_unconfirmed_bytes(0).build();
   alice.register_blocks({{1, 10, {}}});
+  CHECK(syncs(hub) == 1);
   hub.advance(2s);
   CHECK(alice.close(1s).empty());
-  CHECK(syncs(hub) == 0);
+  CHECK(syncs(hub) == 1);
 }
 
 TEST_CASE("a hub that confirms nothing is not asked again, and nothing is kept for it") {
@@ -334,9 +355,10 @@ TEST_CASE("a hub that cannot confirm for now is asked again") {
   script->answer = always(words(MessageType::error_response, "limit exceeded: max_waiting allows 1, got 2"));
   alice.register_blocks({{1, 10, {}}});
   alice.flush();
+  CHECK(script->asked.size() == 1);
   script->advance(1s);
   script->advance(1s);
-  CHECK(script->asked.size() == 2);
+  CHECK(script->asked.size() == 3);
   CHECK(alice.close(0s) == std::vector<BlockEntry>{{1, 10, {}}});
 }
 
@@ -354,13 +376,35 @@ TEST_CASE("to a hub that insists every registration is acknowledged: who is late
   CHECK(late->entries() == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
 }
 
+TEST_CASE("to a hub that insists a registration is acknowledged although nothing was ever asked before") {
+  LossyHub hub(insisting());
+  auto alice = worker_of(hub).build();
+  const auto late = undelivered([&] { alice.register_blocks({{1, 10, {}}}); });
+  REQUIRE(late);
+  CHECK(late->as<LeaseConflict>() != nullptr);
+  CHECK(hub.registrations == 0);
+}
+
+TEST_CASE("what the hub has refused is not stored to its client either") {
+  LossyHub hub({}, 1);
+  auto alice = worker_of(hub).local_cache(10).build();
+  alice.register_blocks({{1, 10, {}}, {2, 20, {}}});
+  alice.flush();
+  CHECK(alice.can_offload({1, 2}).already_stored.size() == 2);
+  hub.advance(1s);
+  CHECK(alice.can_offload({1, 2}).can_offload == std::vector<Block>{2});
+}
+
 TEST_CASE("what a hub has refused of what was pushed is reported with the entries and the reason") {
   const Losses losses;
-  SECTION("by one that insists, to a client that has only ever registered") {
+  SECTION("by one that insists, and was not there when it was asked") {
     LossyHub hub(insisting());
     auto alice = worker_of(hub).on_undelivered(losses).build();
+    hub.is_away = true;
     alice.register_blocks({{1, 10, {}}, {2, 20, {}}});
     alice.flush();
+    hub.is_away = false;
+    hub.advance(1s);
     hub.advance(1s);
     REQUIRE(losses.all->size() == 1);
     CHECK(losses.all->front().first == std::vector<BlockEntry>{{1, 10, {}}, {2, 20, {}}});
@@ -443,6 +487,75 @@ TEST_CASE("a claim says what somebody else was granted meanwhile by another hub"
   CHECK(claim.held() == std::vector<Block>{2});
 }
 
+TEST_CASE("what a claim holds may be registered at a hub that insists, and has just taken another's place") {
+  LossyHub hub(insisting());
+  auto alice = worker_of(hub).build();
+  auto bob = worker_of(hub).build();
+  auto claim = alice.claim({1, 2, 3});
+  const std::vector<BlockEntry> entries{{1, 10, {}}, {2, 20, {}}, {4, 40, {}}};
+  SECTION("before") {
+    hub.restart();
+    REQUIRE(bob.can_offload({2}).can_offload.size() == 1);
+  }
+  SECTION("while its answer was on its way") {
+    hub.answers = [&, has_asked = false](MessageType type) mutable {
+      if (type != MessageType::register_entries || std::exchange(has_asked, true)) return true;
+      hub.restart();
+      bob.can_offload({2});
+      return false;
+    };
+    REQUIRE(claim.held().size() == 3);
+  }
+  const auto result = claim.register_blocks(entries);
+  REQUIRE(result.statuses ==
+          std::vector{RegisterStatus::stored, RegisterStatus::lease_conflict, RegisterStatus::lease_conflict});
+  CHECK(claim.held() == std::vector<Block>{3});
+  CHECK(claim.lost() == std::vector<Block>{2});
+  CHECK(claim.register_blocks({{3, 30, {}}}).all_stored());
+  CHECK(bob.match({1, 2, 3}).size() == 2);
+}
+
+TEST_CASE("a refusal by the hub that has granted is the last word") {
+  LossyHub hub(insisting());
+  auto alice = worker_of(hub).build();
+  auto claim = alice.claim({1});
+  hub.advance(31s);
+  const std::size_t before = syncs(hub);
+  CHECK(claim.register_blocks({{1, 10, {}}}).statuses == std::vector{RegisterStatus::lease_conflict});
+  CHECK(syncs(hub) <= before + 1);
+  CHECK(std::ranges::count(hub.queries, MessageType::register_entries) == 1);
+}
+
+TEST_CASE("an answer to a claim that names another hub is enough to forget what the first had said") {
+  LossyHub hub;
+  auto alice = worker_of(hub).local_cache(100).build();
+  auto bob = worker_of(hub).build();
+  bob.register_blocks({{7, 70, {}}});
+  bob.flush();
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  hub.advance(1s);
+  CHECK(alice.can_offload({1, 7}).already_stored.size() == 2);
+  hub.restart();
+  bob.can_offload({3});
+  const auto claim = alice.claim({3});  // is granted nothing
+  CHECK(alice.can_offload({1, 7}).can_offload == std::vector<Block>{1, 7});
+  hub.advance(0s);
+  CHECK(alice.stats().hubs_met == 2);
+}
+
+TEST_CASE("a registration behind one that was lost is sent again when the hub refuses to wait any longer") {
+  LossyHub hub;
+  auto alice = worker_of(hub).resend_interval(3s).register_timeout(10s).build();
+  hub.loses_registrations = true;
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  hub.loses_registrations = false;
+  CHECK(alice.register_acknowledged({{1, 11, {}}}).all_stored());
+  CHECK(std::ranges::count(hub.queries, MessageType::register_entries) == 2);
+  CHECK(alice.match({1}) == std::vector<BlockEntry>{{1, 11, {}}});
+}
+
 TEST_CASE("nobody asks for claims that hold nothing any more") {
   LossyHub hub;
   auto alice = worker_of(hub).build();
@@ -460,6 +573,7 @@ TEST_CASE("an acknowledged registration keeps its place when it is sent again") 
   const auto script = std::make_shared<Script>();
   auto alice = fake_client(script).resend_interval(1s).register_timeout(3s).build();
   alice.register_blocks({{1, 10, {}}});
+  script->asked.clear();
   script->answer = [&](ByteView, ByteView) -> std::vector<std::vector<Bytes>> {
     script->now += 1s;
     return {};

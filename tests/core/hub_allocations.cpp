@@ -119,3 +119,16 @@ TEST_CASE("registering with a ttl allocates for a second, not for a key") {
   timed.allocated_by_registration(0, many, 2);
   CHECK(timed.allocated_by_registration(0, many, 3) < 1000);
 }
+
+TEST_CASE("the memory of a large answer is given back") {
+  Prepared<Plain> hub{Plain(PlainStorage{})};
+  hub.allocated_by_registration(0, 1, 1);
+  constexpr std::size_t entry = 22;
+  const Numbers small((std::size_t{1} << 20U) / entry, 0);
+  const Numbers large((std::size_t{5} << 20U) / entry, 0);
+  hub.query(MessageType::match, large, 2);
+  hub.query(MessageType::match, large, 3);
+  CHECK(hub.allocated_by_query(MessageType::match, large, 4) > large.size() * entry);
+  hub.query(MessageType::match, small, 5);
+  CHECK(hub.allocated_by_query(MessageType::match, small, 6) == 0);
+}

@@ -253,6 +253,21 @@ TEST_CASE("a query of too many keys is refused, and nothing is done") {
   CHECK(hub.can_offload(alice, {1, 2}) == Statuses{already_stored, granted});
 }
 
+TEST_CASE("an answer that would be too large is refused, however often the query names a key") {
+  HubOptions options;
+  options.max_answer_bytes = 6 + 3 * 22;
+  TestHub<> hub(options);
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}});
+  const auto ask_for = [](std::size_t times) { return TestHub<>::keys(MessageType::match, Numbers(times, 1)); };
+  CHECK(hub.match(alice, Numbers(3, 1)).size() == 3);
+  CHECK(hub.refusal(alice, ask_for(4)) == "limit exceeded: max_answer_bytes allows 72, got 94");
+  // It is as far as the answer goes.
+  CHECK(hub.refusal(alice, ask_for(1000)) == "limit exceeded: max_answer_bytes allows 72, got 94");
+  CHECK(hub.match(alice, {2, 1, 2, 2}).size() == 1);
+  CHECK(hub.stats().malformed == 0);
+}
+
 TEST_CASE("a held key is leased to everyone until its handle is dropped") {
   TestHub<> hub;
   Asker alice = client(1);

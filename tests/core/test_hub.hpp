@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <new>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -100,6 +101,7 @@ class TestHub {
     return [this](ByteView recipient, Frames envelope, ByteView message) {
       Reply one{std::string{as_text(recipient)}, {}, {message.begin(), message.end()}};
       for (const ByteView frame : envelope) one.envelope.emplace_back(frame.begin(), frame.end());
+      if (is_out_of_memory) throw std::bad_alloc{};
       replies.push_back(std::move(one));
       return reachable;
     };
@@ -201,6 +203,7 @@ class TestHub {
   /// Lease clock and wall clock, which start nowhere near each other.
   Instant now{SteadyTime{std::chrono::seconds{1000}}, std::chrono::sys_seconds{std::chrono::seconds{1'700'000'000}}};
   bool reachable = true;
+  bool is_out_of_memory = false;  // when it is to send an answer
   std::vector<Reply> replies;
   std::vector<std::string> log;
   std::vector<Gone> gone;

@@ -118,6 +118,7 @@ TEST_CASE("a hub's bounds must be above zero") {
   };
   check("max_leases", [](auto builder, std::size_t n) { return std::move(builder).max_leases(n); });
   check("max_keys_per_query", [](auto builder, std::size_t n) { return std::move(builder).max_keys_per_query(n); });
+  check("max_answer_bytes", [](auto builder, std::size_t n) { return std::move(builder).max_answer_bytes(n); });
   check("max_clients", [](auto builder, std::size_t n) { return std::move(builder).max_clients(n); });
 }
 
@@ -127,6 +128,7 @@ TEST_CASE("the defaults of a hub are those of the documentation") {
   CHECK(options.lease_cleanup_interval == 1s);
   CHECK(options.max_leases == 10'000'000);
   CHECK(options.max_keys_per_query == 1'000'000);
+  CHECK(options.max_answer_bytes == 64 << 20);
   CHECK_FALSE(options.insist_on_holder);
   CHECK(options.registration_wait == 1s);
   CHECK(options.stall_tolerance == 100ms);

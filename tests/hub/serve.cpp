@@ -237,6 +237,21 @@ TEST_CASE("time in which the hub could not run does not count against the holder
   CHECK_FALSE(outlive(1h));
 }
 
+TEST_CASE("of a stop that falls into a sleep next to nothing counts, whatever the hub meant to sleep until") {
+  auto hub = block_hub().lease_ttl(1s).build();
+  FakeTransport transport;
+  const auto stop_for_long = [&] {
+    transport.time.lease += 10s;
+    transport.put_query("b", can_offload({1}));
+  };
+  transport.waits = {
+      [&] { transport.put_query("a", can_offload({1})); }, stop_for_long, stop_for_long, [&] { hub.stop(); }};
+  hub.serve(transport);
+  CHECK(transport.asked.at(1) == 100ms);
+  CHECK(transport.answers ==
+        std::vector<FakeTransport::Answer>{{"a", one_granted}, {"b", one_leased}, {"b", one_leased}});
+}
+
 TEST_CASE("what is granted lasts from when it was asked for, however long the hub was busy before") {
   auto hub = block_hub().lease_ttl(40ms).build();
   FakeTransport transport;

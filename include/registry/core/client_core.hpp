@@ -290,6 +290,14 @@ class ClientCore {
     if (!has_open_batches()) call.after.reset();
   }
 
+  /// Whether a registration that the hub has refused may be begun anew as it is: only what it follows had not come.
+  bool may_repeat(const Register& call, const Error& refusal) {
+    const auto* error = std::get_if<HubError>(&refusal);
+    if (error == nullptr || !error->text.starts_with(registration_missing)) return false;
+    acknowledging_.insert(*call.sequence);
+    return true;
+  }
+
   /// To be called when an acknowledged registration has failed for good; there is a batch then.
   void give_up(const Register& call) {
     if (!call.sequence) return;
@@ -478,6 +486,15 @@ class ClientCore {
     if (unconfirmed_.empty() || unconfirmed_.first().sequence != batch.sequence) return false;
     settle_first();
     return true;
+  }
+
+  /// The hub has refused entries of these keys: what it says of them counts again.
+  void forget(std::span<const EntryType> refused) {
+    for (const EntryType& entry : refused) {
+      cache_.forget(entry.key);
+      // There may be a later registration on its way.
+      if (!unconfirmed_keys_.contains(entry.key)) registered_.forget(entry.key);
+    }
   }
 
   /// A copy, to be sent, of the next unconfirmed batch from this number on that was last sent by `time`.
@@ -698,6 +715,7 @@ class ClientCore {
   Outcome<ClaimAnswer<K>> read_answer(Claim& call, ByteView message, SteadyTime now) {
     const auto parts = split_trailer<4>(message);
     if (!parts) return Error{MessageTooShort{32, message.size()}};
+    hear_of(parts->second[0], now);
     Outcome<OffloadResult<K>> outcome = read_answer(static_cast<Offload&>(call), parts->first, now);
     if (auto* error = std::get_if<Error>(&outcome)) return std::move(*error);
     const auto& [incarnation, token, ttl, waited] = parts->second;
@@ -705,7 +723,7 @@ class ClientCore {
         std::get<OffloadResult<K>>(std::move(outcome)), incarnation, token, time_of(ttl), time_of(waited)};
   }
 
-  Outcome<RenewAnswer> read_answer(Renew& call, ByteView message, SteadyTime) {
+  Outcome<RenewAnswer> read_answer(Renew& call, ByteView message, SteadyTime now) {
     const auto parts = split_trailer<2>(message);
     if (!parts) return Error{MessageTooShort{16, message.size()}};
     RenewAnswer answer{{}, parts->second[0], time_of(parts->second[1])};
@@ -713,7 +731,16 @@ class ClientCore {
     if (answer.statuses.size() != call.keys.size()) {
       return Error{DecodeError{"statuses, one per key", call.keys.size(), answer.statuses.size()}};
     }
+    hear_of(answer.incarnation, now);
     return answer;
+  }
+
+  /// Whatever it answers, a hub that is another one than before is to be asked what has become of everything.
+  void hear_of(std::uint64_t incarnation, SteadyTime now) {
+    if (!incarnation_ || *incarnation_ == incarnation) return;
+    cache_.clear();
+    registered_.clear();
+    schedule_sync(now);
   }
 
   Outcome<SyncAnswer> read_answer(Sync&, ByteView message, SteadyTime) {

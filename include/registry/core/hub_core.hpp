@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -44,7 +45,8 @@ namespace registry {
 ///
 /// Answers go to `reply(recipient, envelope, message) -> bool`, where `recipient` and `envelope` are what came with the
 /// query, and false says that the recipient could not be reached: what the answer granted is then taken back. All
-/// calls on one thread, except `stats`. Nothing that comes from outside makes a call throw.
+/// calls on one thread, except `stats`. Nothing that comes from outside makes a call throw, nor a storage that throws,
+/// nor want of memory; what else `reply` throws passes through.
 template <Eviction P, class C = BinaryCodec<typename P::key_type, typename P::value_type, typename P::metadata_type>>
   requires Codec<C, typename P::key_type, typename P::value_type, typename P::metadata_type>
 class HubCore {
@@ -75,7 +77,7 @@ class HubCore {
 
   /// A query from `sender` (its routing id): the last frame is `message`, those before it `envelope`.
   template <class Reply>
-  void query(ByteView sender, Frames envelope, ByteView message, Instant now, Reply&& reply) {
+  void query(ByteView sender, Frames envelope, ByteView message, Instant now, Reply&& reply) try {
     queries_.add();
     begin(now);
     const std::optional<Envelope> ours = envelope.size() == 1 ? Envelope::decode(envelope.front()) : std::nullopt;
@@ -93,12 +95,14 @@ class HubCore {
     deliver(sender, envelope, asker, now, reply);
     if (ours && ours->sequence) release_waiting(now, reply);
     serve_claims(now, reply);
+  } catch (const std::bad_alloc&) {
+    reports_.add_no_memory(now.lease);
   }
 
   /// A registration: `envelope` is its second frame where it has one, `sender` what the transport knows of who sent it.
   template <class Reply>
   void registration(const PeerName& sender, std::optional<ByteView> envelope, ByteView message, Instant now,
-                    Reply&& reply) {
+                    Reply&& reply) try {
     registrations_.add();
     begin(now);
     std::optional<Envelope> ours;
@@ -113,6 +117,8 @@ class HubCore {
     apply(sender, ours, message, now);
     if (ours) release_waiting(now, reply);
     serve_claims(now, reply);
+  } catch (const std::bad_alloc&) {
+    reports_.add_no_memory(now.lease);
   }
 
   /// A message that the transport could not take apart: counted, reported, dropped.
@@ -124,7 +130,7 @@ class HubCore {
   /// Does what time has made due: refuses queries that have waited long enough and collects, in bounded slices, leases
   /// and entries that are over.
   template <class Reply>
-  void tick(Instant now, Reply&& reply) {
+  void tick(Instant now, Reply&& reply) try {
     begin(now);
     while (!waiting_.empty() && now.lease >= waiting_.front().deadline) {
       if (waiting_.front().type == MessageType::sync) {
@@ -136,12 +142,13 @@ class HubCore {
       sequences_.pass_over(waiting_.front().client, waiting_.front().after);
       const auto waited = std::chrono::ceil<std::chrono::milliseconds>(options_.registration_wait);
       refuse_first_waiting(
-          now, reply,
-          "the registration that this must follow has not arrived within " + std::to_string(waited.count()) + " ms");
+          now, reply, std::string{registration_missing} + " within " + std::to_string(waited.count()) + " ms");
     }
     collect(now);
     end_claim_waits(now, reply);
     serve_claims(now, reply);
+  } catch (const std::bad_alloc&) {
+    reports_.add_no_memory(now.lease);
   }
 
   /// Refuses all queries that wait, for a hub that stops: those who asked cannot be reached over another transport.
@@ -202,6 +209,8 @@ class HubCore {
 
  private:
   static constexpr std::size_t slice = 256;
+  /// The memory of a larger answer is given back, not kept for the next one.
+  static constexpr std::size_t max_kept_answer = std::size_t{4} << 20U;
 
   /// Leases are kept in the table of the entries, if it can be had, or else in one of their own.
   struct NoTable {};
@@ -529,6 +538,8 @@ class HubCore {
       if (stored == nullptr || failure) return;
       if (auto error = C::append_entry(key, stored->value, stored->metadata, answer_)) {
         failure = StorageError{"key " + key_hex(key) + ": " + to_string(*error)};
+      } else if (answer_.size() > options_.max_answer_bytes) {
+        failure = LimitExceeded{"max_answer_bytes", options_.max_answer_bytes, answer_.size()};
       }
     });
     if (failure) refuse(*failure);
@@ -643,9 +654,12 @@ class HubCore {
     for (; left > 0; --left) {
       const auto first = claims_.first(key);
       if (!first) return true;
-      catalogue_.drop_if_over(key, now.wall);
-      const Found found = find(key, hash);
-      if (found.kind == Table::Kind::stored) {
+      const auto found = attempt(now, [&] {
+        catalogue_.drop_if_over(key, now.wall);
+        return find(key, hash);
+      });
+      if (!found) return block(key, now);
+      if (found->kind == Table::Kind::stored) {
         const auto done = claims_.decide_first(key, OffloadStatus::already_stored);
         if (done) end_claim(claims_.take(*done), now, reply);
         continue;
@@ -654,8 +668,9 @@ class HubCore {
       const Holder holder = claims_[*first].holder;
       const std::uint64_t request = claims_[*first].request;
       const auto account = leases_.account(Envelope::decode(claims_[*first].envelope)->client);
-      const LeaseAnswer answer = leases_.acquire(found, key, hash, holder, account, request, now.lease);
-      if (answer == LeaseAnswer::full) return block(key, now);
+      const auto answer =
+          attempt(now, [&] { return leases_.acquire(*found, key, hash, holder, account, request, now.lease); });
+      if (!answer || answer == LeaseAnswer::full) return block(key, now);
       if (answer == LeaseAnswer::leased) return true;
       if (answer == LeaseAnswer::client_full) {
         if (const auto done = claims_.decide_first(key, OffloadStatus::leased))
@@ -667,6 +682,17 @@ class HubCore {
       if (!end_claim(claims_.take(*first), now, reply)) leases_.withdraw(key, hash, holder, request, now.lease);
     }
     return false;
+  }
+
+  /// Looks at a key that somebody waits for. Nothing, and a report, where the storage throws.
+  template <class Look>
+  auto attempt(Instant now, Look look) -> std::optional<decltype(look())> {
+    try {
+      return look();
+    } catch (const std::exception& failure) {
+      report(now, std::string{"what has become of a key that a claim waits for is not known: "} + failure.what());
+      return std::nullopt;
+    }
   }
 
   /// Nothing will say when the key is free: it is looked at again at the next cleanup.
@@ -683,7 +709,7 @@ class HubCore {
     if (has_grant) granted_.add();
     encode_claim_answer(claim.statuses, has_grant, now.lease - claim.since, now);
     const ByteView frame = claim.envelope;
-    if (reply(ByteView{claim.sender}, Frames{&frame, 1}, ByteView{answer_})) return true;
+    if (reaches(claim.sender, Frames{&frame, 1}, reply)) return true;
     undeliverable_.add();
     return false;
   }
@@ -792,9 +818,21 @@ class HubCore {
 
   void refuse(const Error& error) { C::encode_text(MessageType::error_response, to_string(error), answer_); }
 
+  /// Hands over what is in `answer_`; false if the recipient could not be reached, also for want of memory.
+  template <class Reply>
+  bool reaches(ByteView recipient, Frames envelope, Reply& reply) {
+    try {
+      return reply(recipient, envelope, ByteView{answer_});
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+  }
+
   template <class Reply>
   void deliver(ByteView sender, Frames envelope, const Asker& asker, Instant now, Reply& reply) {
-    if (reply(sender, envelope, ByteView{answer_})) return;
+    const bool is_delivered = reaches(sender, envelope, reply);
+    if (answer_.capacity() > max_kept_answer) answer_ = Bytes{};
+    if (is_delivered) return;
     undeliverable_.add();
     take_back(asker, now);
   }
@@ -886,8 +924,17 @@ class HubCore {
     if (is_whole) outcomes_ = *refusal;
     if (refusal != nullptr || !sequences_.is_outcome_forgotten(client, sequence)) return;
     for (std::size_t i = 0; i < entries_.size(); ++i) {
-      const auto* stored = catalogue_.find(entries_[i].key);
-      if (stored == nullptr || !(stored->value == entries_[i].value)) outcomes_[i] = RegisterStatus::storage_error;
+      if (!is_stored(entries_[i])) outcomes_[i] = RegisterStatus::storage_error;
+    }
+  }
+
+  /// A storage that throws does not say so.
+  bool is_stored(const EntryType& entry) const {
+    try {
+      const auto* stored = catalogue_.find(entry.key);
+      return stored != nullptr && stored->value == entry.value;
+    } catch (const std::exception&) {
+      return false;
     }
   }
 
@@ -895,32 +942,48 @@ class HubCore {
   void store_all(const std::optional<Envelope>& ours, bool absent_only, Instant now) {
     last_refusal_.reset();
     refused_ = 0;
-    if (absent_only) {
-      for (const EntryType& entry : entries_) catalogue_.drop_if_over(entry.key, now.wall);
-    }
     outcomes_.assign(entries_.size(), RegisterStatus::stored);
+    // Whatever the storage throws for one entry is its refusal.
+    const auto attempt_for = [&](std::size_t i, auto action) {
+      try {
+        action();
+      } catch (const std::exception& failure) {
+        refuse_entry(i, StorageError{failure.what()}, RegisterStatus::storage_error);
+      }
+    };
+    if (absent_only) {
+      for (std::size_t i = 0; i < entries_.size(); ++i) {
+        attempt_for(i, [&] { catalogue_.drop_if_over(entries_[i].key, now.wall); });
+      }
+    }
     hashes_.resize(entries_.size());
     for (std::size_t i = 0; i < entries_.size(); ++i) hashes_[i] = table().hash(entries_[i].key);
     detail::look_ahead(table(), hashes_, [&](std::size_t i, Number hint) {
-      if (absent_only) {
-        if (const auto* stored = stored_under(entries_[i].key, hashes_[i], hint)) {
-          if (!(stored->value == entries_[i].value)) {
-            ++refused_;
-            outcomes_[i] = RegisterStatus::superseded;
-            last_refusal_ = StorageError{"key " + key_hex(entries_[i].key) + " has another value, and this came late"};
+      attempt_for(i, [&] {
+        if (absent_only) {
+          if (outcomes_[i] != RegisterStatus::stored) return;
+          if (const auto* stored = stored_under(entries_[i].key, hashes_[i], hint)) {
+            if (stored->value == entries_[i].value) return;
+            return refuse_entry(
+                i, StorageError{"key " + key_hex(entries_[i].key) + " has another value, and this came late"},
+                RegisterStatus::superseded);
           }
-          return;
         }
-      }
-      if (!claims_.empty() && claims_.is_awaited(entries_[i].key)) freed_.push_back(entries_[i].key);
-      if (auto refusal = store(entries_[i], hashes_[i], ours, now)) {
-        ++refused_;
-        outcomes_[i] = status_of(*refusal);
-        last_refusal_ = std::move(refusal);
-      }
+        if (!claims_.empty() && claims_.is_awaited(entries_[i].key)) freed_.push_back(entries_[i].key);
+        if (auto refusal = store(entries_[i], hashes_[i], ours, now)) {
+          const RegisterStatus status = status_of(*refusal);
+          refuse_entry(i, *std::move(refusal), status);
+        }
+      });
     });
     entries_registered_.add(entries_.size() - refused_);
     entries_refused_.add(refused_);
+  }
+
+  void refuse_entry(std::size_t i, Error why, RegisterStatus outcome) {
+    ++refused_;
+    outcomes_[i] = outcome;
+    last_refusal_ = std::move(why);
   }
 
   static RegisterStatus status_of(const Error& refusal) {

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,7 +43,7 @@ using NamespaceEvictionHook =
 /// A hub core for each namespace, with nothing in common but the options; used as one is. `default` is there from the
 /// start; another one is made by the first message for it that can be read, up to `max_namespaces`, and stays.
 ///
-/// All calls on one thread, except `stats` and `namespaces`. Nothing that comes from outside makes a call throw.
+/// All calls on one thread, except `stats` and `namespaces`. What makes a call throw is as with HubCore.
 template <Eviction P, class C = BinaryCodec<typename P::key_type, typename P::value_type, typename P::metadata_type>>
   requires Codec<C, typename P::key_type, typename P::value_type, typename P::metadata_type>
 class HubNamespaces {
@@ -69,18 +70,20 @@ class HubNamespaces {
   HubNamespaces& operator=(const HubNamespaces&) = delete;
 
   template <class Reply>
-  void query(ByteView sender, Frames envelope, ByteView message, Instant now, Reply&& reply) {
+  void query(ByteView sender, Frames envelope, ByteView message, Instant now, Reply&& reply) try {
     // For its name only; the core reads it for itself.
     const std::optional<Envelope> ours = envelope.size() == 1 ? Envelope::decode(envelope.front()) : std::nullopt;
     const Place place = find_or_make(ours ? ours->name_space : default_namespace, message, now);
     if (Core* const* core = std::get_if<Core*>(&place)) return (*core)->query(sender, envelope, message, now, reply);
     queries_.add();
     refuse(sender, envelope, message, std::get<Error>(place), reply);
+  } catch (const std::bad_alloc&) {
+    reports_.add_no_memory(now.lease);
   }
 
   template <class Reply>
   void registration(const PeerName& sender, std::optional<ByteView> envelope, ByteView message, Instant now,
-                    Reply&& reply) {
+                    Reply&& reply) try {
     // What has a second frame that is no envelope is dropped by the core of `default`.
     const std::optional<Envelope> ours = envelope ? Envelope::decode(*envelope) : std::nullopt;
     const std::string_view name = ours ? ours->name_space : default_namespace;
@@ -90,6 +93,8 @@ class HubNamespaces {
     }
     registrations_.add();
     refuse(sender, name, message, std::get<Error>(place), now);
+  } catch (const std::bad_alloc&) {
+    reports_.add_no_memory(now.lease);
   }
 
   /// As HubCore::begin: the recovery time of a namespace made later runs from then, too.

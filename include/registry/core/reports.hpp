@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -30,6 +31,15 @@ class Reports {
     }
     ++made_;
     log_(LogLevel::warning, text);
+  }
+
+  /// To be called where memory was out for what a message asked for, which is given up then: it must not end a hub.
+  void add_no_memory(SteadyTime now) {
+    try {
+      add(now, "a message was dropped: there was no memory for what it asked for");
+    } catch (const std::bad_alloc&) {
+      // Nor is there any to say so.
+    }
   }
 
  private:

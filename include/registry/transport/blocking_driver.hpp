@@ -82,13 +82,16 @@ class BlockingDriver {
                        std::clamp<std::chrono::nanoseconds>(wait, std::chrono::nanoseconds::zero(), longest_wait);
     auto state = std::make_shared<ClaimState<K>>(number, finish(try_once(call, sent + limit)), sent);
     if (!state->held().empty()) watch(state);
+    wake_for_sync();
     return state;
   }
 
   /// Extends the leases of a claim; answers which of its keys it no longer holds.
   std::vector<K> renew(ClaimState<K>& claim) {
     fail_if_closed();
-    return renew(claim, transport_.now() + core_.options().request_timeout);
+    auto gone = renew(claim, transport_.now() + core_.options().request_timeout);
+    wake_for_sync();
+    return gone;
   }
 
   /// Gives back leases of a claim, without waiting for the hub. What does not reach it runs out.
@@ -109,28 +112,16 @@ class BlockingDriver {
   /// Registers the entries, in the name of a claim if one is given, and says what became of each. Sent again until the
   /// hub has answered; throws Undelivered, with all entries, if that takes longer than `register_timeout` (they may be
   /// stored then, or be refused) or cannot be done.
-  std::vector<RegisterStatus> add_acknowledged(std::span<const EntryType> entries, std::optional<std::uint64_t> claim) {
+  std::vector<RegisterStatus> add_acknowledged(std::span<const EntryType> entries, ClaimState<K>* claim = nullptr) {
     fail_if_closed();
     if (entries.empty()) return {};
     try {
       const SteadyTime deadline = transport_.now() + core_.options().register_timeout;
-      auto call = Core::registration(entries, claim);
-      while (true) {
-        const SteadyTime next = transport_.now() + core_.options().resend_interval;
-        auto outcome = try_once(call, std::min(deadline, next));
-        auto* error = std::get_if<Error>(&outcome);
-        if (error == nullptr) return finish(std::move(outcome));
-        const bool has_timed_out = std::holds_alternative<Timeout>(*error);
-        const bool is_over = transport_.now() >= deadline;
-        const std::lock_guard lock(mutex_);
-        if (has_timed_out && !is_over) {
-          core_.resend(call);
-          continue;
-        }
-        core_.give_up(call);
-        if (has_timed_out) throw RegistryError(Timeout::after(core_.options().register_timeout));
-        throw RegistryError(std::move(*error));
-      }
+      if (claim == nullptr) return add_until(entries, std::nullopt, deadline);
+      const std::uint64_t granted_by = claim->incarnation();
+      auto outcomes = add_until(entries, claim->number(), deadline);
+      if (holds_refused(*claim, granted_by, entries, outcomes)) add_again(entries, *claim, outcomes, deadline);
+      return outcomes;
     } catch (const RegistryError& error) {
       // So that the number given up is on its way.
       attempt("setting a timer for a registration", [&] { transport_.wake_at(transport_.now()); });
@@ -254,6 +245,16 @@ class BlockingDriver {
     if (due) attempt("setting a timer for a claim", [&] { transport_.wake_at(*due); });
   }
 
+  /// What a hub has just answered may have shown that it is another one.
+  void wake_for_sync() {
+    std::optional<SteadyTime> due;
+    {
+      const std::lock_guard lock(mutex_);
+      due = core_.sync_due();
+    }
+    if (due) attempt("setting a timer for a confirmation", [&] { transport_.wake_at(*due); });
+  }
+
   std::vector<K> renew(ClaimState<K>& claim, SteadyTime deadline) {
     const std::vector<K> held = claim.held();
     if (held.empty()) return {};
@@ -264,23 +265,74 @@ class BlockingDriver {
     return claim.renewed(held, finish(try_once(call, deadline)), sent);
   }
 
-  /// Whether every registration of this client is to be acknowledged. Where the hub has shown that it is there, but not
-  /// said yet whether it insists, it is asked, once.
+  /// Whether every registration of this client is to be acknowledged. A hub that has not said yet whether it insists is
+  /// asked, once, and if it is not there soon hears of what it was sent later.
   bool acknowledges_all() {
     {
       const std::lock_guard lock(mutex_);
-      const bool may_ask = !core_.knows_hub() && core_.echoes_envelopes() == true && core_.may_confirm();
+      const bool may_ask = !core_.knows_hub() && core_.may_confirm();
       if (core_.options().acknowledged || !may_ask || std::exchange(has_asked_hub_, true)) {
         return core_.options().acknowledged || core_.hub_insists();
       }
     }
-    sync(transport_.now() + core_.options().request_timeout, false);
+    sync(transport_.now() + std::min(core_.options().request_timeout, core_.options().resend_interval), false);
     const std::lock_guard lock(mutex_);
     return core_.hub_insists();
   }
 
+  std::vector<RegisterStatus> add_until(std::span<const EntryType> entries, std::optional<std::uint64_t> claim,
+                                        SteadyTime deadline) {
+    auto call = Core::registration(entries, claim);
+    while (true) {
+      const SteadyTime next = transport_.now() + core_.options().resend_interval;
+      auto outcome = try_once(call, std::min(deadline, next));
+      auto* error = std::get_if<Error>(&outcome);
+      if (error == nullptr) return finish(std::move(outcome));
+      const bool has_timed_out = std::holds_alternative<Timeout>(*error);
+      const bool is_over = transport_.now() >= deadline;
+      const std::lock_guard lock(mutex_);
+      if (!is_over && core_.may_repeat(call, *error)) continue;
+      if (!is_over && has_timed_out) {
+        core_.resend(call);
+        continue;
+      }
+      core_.give_up(call);
+      if (has_timed_out) throw RegistryError(Timeout::after(core_.options().register_timeout));
+      throw RegistryError(std::move(*error));
+    }
+  }
+
+  /// Whether a hub has refused, to a claim, what that holds still, because it is another one than has granted it: the
+  /// claim is had back of it then.
+  bool holds_refused(ClaimState<K>& claim, std::uint64_t granted_by, std::span<const EntryType> entries,
+                     std::span<const RegisterStatus> outcomes) {
+    const auto any = [&] {
+      for (std::size_t i = 0; i < entries.size(); ++i) {
+        if (outcomes[i] == RegisterStatus::lease_conflict && claim.holds(entries[i].key)) return true;
+      }
+      return false;
+    };
+    if (!any()) return false;
+    if (claim.incarnation() == granted_by) sync(transport_.now() + core_.options().request_timeout, false);
+    return claim.incarnation() != granted_by && any();
+  }
+
+  /// Registers once more, under another number, what was refused and is held, and corrects `outcomes`.
+  void add_again(std::span<const EntryType> entries, const ClaimState<K>& claim, std::vector<RegisterStatus>& outcomes,
+                 SteadyTime deadline) {
+    std::vector<EntryType> again;
+    std::vector<std::size_t> places;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      if (outcomes[i] != RegisterStatus::lease_conflict || !claim.holds(entries[i].key)) continue;
+      again.push_back(entries[i]);
+      places.push_back(i);
+    }
+    const auto corrected = add_until(again, claim.number(), deadline);
+    for (std::size_t i = 0; i < places.size(); ++i) outcomes[places[i]] = corrected[i];
+  }
+
   void add_or_throw(std::span<const EntryType> entries) {
-    auto result = RegisterResult<EntryType>::of(entries, add_acknowledged(entries, std::nullopt));
+    auto result = RegisterResult<EntryType>::of(entries, add_acknowledged(entries));
     if (result.all_stored()) return;
     Error why = result.why();
     throw Rejected(std::move(why), std::move(result.refused));
@@ -336,13 +388,21 @@ class BlockingDriver {
     }
     if (error != nullptr) {
       // It was refused as a whole, and is again.
-      report_lost(core_.batcher().entries_of(batch), *error);
+      forget_and_report(core_.batcher().entries_of(batch), *error);
       return true;
     }
     const auto result = RegisterResult<EntryType>::of(
         core_.batcher().entries_of(batch), std::get<std::vector<RegisterStatus>>(std::move(outcome)));
-    if (!result.all_stored()) report_lost(result.refused, result.why());
+    if (!result.all_stored()) forget_and_report(result.refused, result.why());
     return true;
+  }
+
+  void forget_and_report(const std::vector<EntryType>& refused, const Error& why) {
+    {
+      const std::lock_guard lock(mutex_);
+      core_.forget(refused);
+    }
+    report_lost(refused, why);
   }
 
   /// The unconfirmed batches from number `next` on that were last sent by `sent_until`.

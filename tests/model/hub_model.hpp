@@ -181,15 +181,24 @@ class HubModel {
     const auto statuses = decide(question.who, *question.number, keys);
     if (!statuses) return refuse_for_want_of_leases(question);
     const bool has_grant = contains(*statuses, OffloadStatus::granted);
+    const auto before = std::ranges::find_if(waiters_, [&](const Waiter& waiter) {
+      return waiter.who == question.who && (question.who.claim > 0 || waiter.number == *question.number);
+    });
     if (wait > wait.zero() && !has_grant && contains(*statuses, OffloadStatus::leased)) {
-      if (waiters_.size() >= options_.max_waiting_claims) {
+      if (before == waiters_.end() && waiters_.size() >= options_.max_waiting_claims) {
         return refuse(question, LimitExceeded{"max_waiting_claims", options_.max_waiting_claims, waiters_.size() + 1});
       }
-      stop_waiting(question.who, *question.number);
       const SteadyTime deadline = now_.lease + std::min(wait, options_.max_claim_wait);
-      waiters_.push_back({question.who, *question.number, keys, *statuses, now_.lease, deadline});
+      const Waiter waiter{question.who, *question.number, keys, *statuses, now_.lease, deadline};
+      if (before != waiters_.end() && before->keys == keys && before->statuses == *statuses) {
+        *before = waiter;
+        return;
+      }
+      if (before != waiters_.end()) waiters_.erase(before);
+      waiters_.push_back(waiter);
       return;
     }
+    if (before != waiters_.end()) waiters_.erase(before);
     if (!answer(question, claim_text(*statuses, has_grant, {}))) {
       take_back(question.who, *question.number, keys, *statuses);
     }

@@ -294,8 +294,9 @@ class HubCore {
     return true;
   }
 
-  bool may_keep(std::size_t bytes) {
-    const std::size_t all = waiting_bytes_ + claims_.bytes() + bytes;
+  /// `replaced`: bytes that go when these come.
+  bool may_keep(std::size_t bytes, std::size_t replaced = 0) {
+    const std::size_t all = waiting_bytes_ + claims_.bytes() + bytes - replaced;
     if (all <= options_.max_waiting_bytes) return true;
     refuse(LimitExceeded{"max_waiting_bytes", options_.max_waiting_bytes, all});
     return false;
@@ -420,7 +421,8 @@ class HubCore {
       count(MessageType::release_response,
             [&](const K& key, Hash hash) { return leases_.release(key, hash, asker.holder, now.lease); });
     } else {
-      if (const auto waiting = claims_.find(asker.holder, asker.request)) claims_.take(*waiting);
+      const auto waiting = claims_.find(asker.holder, place_of(asker));
+      if (waiting && claims_[*waiting].request == asker.request) claims_.take(*waiting);
       count(MessageType::release_response, [&](const K& key, Hash hash) {
         return leases_.withdraw(key, hash, asker.holder, asker.request, now.lease);
       });
@@ -570,7 +572,13 @@ class HubCore {
     if (decision.is_full()) return std::nullopt;
     // A call does not wait while it has been granted something: its lease would tick away unseen, and two calls could
     // wait for each other.
-    const bool waits = parts->second[0] > 0 && decision.granted == 0 && decision.stored < keys_.size();
+    bool waits = parts->second[0] > 0 && decision.granted == 0 && decision.stored < keys_.size();
+    if (const auto before = claims_.find(asker.holder, place_of(asker))) {
+      // A client whose connection was cut asks again. What is read from the old one afterwards is nobody's any more.
+      const bool is_stale = asker.request < claims_[*before].request;
+      waits = waits && !is_stale;
+      if (!waits && !is_stale) claims_.take(*before);
+    }
     if (waits) {
       const auto most = static_cast<std::uint64_t>(options_.max_claim_wait.count());
       claim_wait_ = std::chrono::nanoseconds{static_cast<std::int64_t>(std::min(parts->second[0], most))};
@@ -578,6 +586,10 @@ class HubCore {
       encode_claim_answer(statuses_, decision.granted > 0, {}, now);
     }
     return std::nullopt;
+  }
+
+  static std::uint64_t place_of(const Asker& asker) {
+    return asker.envelope && asker.envelope->claim ? 0 : asker.request;
   }
 
   void encode_claim_answer(std::span<const OffloadStatus> statuses, bool has_grant, std::chrono::nanoseconds waited,
@@ -595,13 +607,15 @@ class HubCore {
 
   /// Lets the claim that has just been decided wait. False, with the refusal in `answer_`, if there is no room.
   bool wait_for_claim(ByteView sender, Frames envelope, const Asker& asker, Instant now) {
-    if (claims_.size() >= options_.max_waiting_claims) {
+    const auto before = claims_.find(asker.holder, place_of(asker));
+    if (!before && claims_.size() >= options_.max_waiting_claims) {
       refuse(LimitExceeded{"max_waiting_claims", options_.max_waiting_claims, claims_.size() + 1});
       return false;
     }
-    WaitingClaim<K> claim{copy(sender), copy(envelope.front()),  asker.holder, asker.request, keys_, statuses_,
-                          now.lease,    now.lease + *claim_wait_};
-    if (!may_keep(claim.bytes())) return false;
+    WaitingClaim<K> claim{
+        copy(sender), copy(envelope.front()),  asker.holder, asker.request, place_of(asker), keys_, statuses_,
+        now.lease,    now.lease + *claim_wait_};
+    if (!may_keep(claim.bytes(), before ? claims_[*before].bytes() : 0)) return false;
     try {
       claims_.add(std::move(claim));
     } catch (const std::exception& failure) {

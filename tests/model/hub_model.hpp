@@ -657,9 +657,11 @@ class HubModel {
     if (absent_only) {
       for (const ModelEntry& entry : entries) drop_if_over(entry.key);
     }
+    std::set<Number> came_with_it;
     for (const ModelEntry& entry : entries) {
-      const bool is_left_as_it_is = absent_only && entries_.contains(entry.key);
+      const bool is_left_as_it_is = absent_only && entries_.contains(entry.key) && !came_with_it.contains(entry.key);
       outcomes.push_back(is_left_as_it_is ? kept(entry) : store(question, entry));
+      if (!is_left_as_it_is && outcomes.back() == RegisterStatus::stored) came_with_it.insert(entry.key);
       ++(outcomes.back() == RegisterStatus::stored ? stats.entries_registered : stats.entries_refused);
     }
     return outcomes;

@@ -915,8 +915,10 @@ class HubCore {
     outcomes_.assign(entries_.size(), RegisterStatus::stored);
     hashes_.resize(entries_.size());
     for (std::size_t i = 0; i < entries_.size(); ++i) hashes_[i] = table().hash(entries_[i].key);
+    detail::FlatSet<K> came_with_it;  // where it counts what was absent before
     detail::look_ahead(table(), hashes_, [&](std::size_t i, Number hint) {
-      if (absent_only) {
+      const K key = entries_[i].key;
+      if (absent_only && !came_with_it.contains(key)) {
         if (const auto* stored = stored_under(entries_[i].key, hashes_[i], hint)) {
           if (!(stored->value == entries_[i].value)) {
             ++refused_;
@@ -931,6 +933,8 @@ class HubCore {
         ++refused_;
         outcomes_[i] = status_of(*refusal);
         last_refusal_ = std::move(refusal);
+      } else if (absent_only) {
+        came_with_it.insert(key);
       }
     });
     entries_registered_.add(entries_.size() - refused_);

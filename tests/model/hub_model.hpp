@@ -83,6 +83,11 @@ class ModelOfSequences {
     while (one.come.contains(one.mark + 1)) ++one.mark;
   }
 
+  /// It has said something that changes nothing.
+  void hear_of(std::size_t client) {
+    if (known_.contains(client)) speak(client, 0);
+  }
+
   /// The client has the outcomes of all before `first`.
   void settle(std::size_t client, std::uint64_t first) {
     if (!known_.contains(client)) return;
@@ -634,6 +639,7 @@ class HubModel {
 
   Outcomes store_once(const Question& question, std::uint64_t sequence, const std::vector<ModelEntry>& entries) {
     const std::size_t client = question.who.peer;
+    sequences_.hear_of(client);
     if (sequences_.has_come(client, sequence)) {
       ++stats.repeated;
       if (const auto refused = sequences_.refusal(client, sequence)) return *refused;

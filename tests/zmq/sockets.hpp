@@ -190,7 +190,7 @@ struct Recorder {
     order += 'd';
   }
 
-  void denied_registration(const registry::PeerName&, std::string_view name_space) {
+  void denied_registration(const registry::PeerName&, registry::ByteView, std::string_view name_space) {
     denied.push_back("registration " + std::string{name_space});
     order += 'd';
   }

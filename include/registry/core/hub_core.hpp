@@ -121,6 +121,13 @@ class HubCore {
     report(now, "a message from " + std::string{sender} + " was dropped: " + std::string{why});
   }
 
+  /// A registration that the transport has denied, with what it knows of why: it changes nothing, and the hook is told.
+  void denied(std::string_view name_space, ByteView message, const Error& why, Instant now) {
+    MessageType type{};
+    if (!on_refused_ || C::decode_type(message, type) || type != MessageType::register_entries) return;
+    if (!decode(message, [&] { return C::decode_entries(message, entries_); })) hand_to_hook(name_space, why, now);
+  }
+
   /// Does what time has made due: refuses queries that have waited long enough and collects, in bounded slices, leases
   /// and entries that are over.
   template <class Reply>

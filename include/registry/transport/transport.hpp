@@ -31,7 +31,7 @@ concept HubHandler =
       handler.registration(peer, second, message);
       handler.malformed(name, why);
       handler.denied_query(sender, envelope, peer, name_space);
-      handler.denied_registration(peer, name_space);
+      handler.denied_registration(peer, message, name_space);
     };
 
 namespace detail {
@@ -41,7 +41,7 @@ struct HubHandlerArchetype {
   void registration(const PeerName&, std::optional<ByteView>, ByteView) {}
   void malformed(std::string_view, std::string_view) {}
   void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
-  void denied_registration(const PeerName&, std::string_view) {}
+  void denied_registration(const PeerName&, ByteView, std::string_view) {}
 };
 
 }  // namespace detail

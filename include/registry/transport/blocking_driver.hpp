@@ -261,7 +261,15 @@ class BlockingDriver {
     // What is over cannot be had back of another hub, which does not know that it is: somebody else may hold it.
     const std::uint64_t granted_by = sent < claim.deadline() ? claim.incarnation() : 0;
     auto call = Core::renew(claim.number(), held, granted_by);
-    return claim.renewed(held, finish(try_once(call, deadline)), sent);
+    const RenewAnswer answer = finish(try_once(call, deadline));
+    std::vector<K> lost = claim.renewed(held, answer, sent);
+    // What was given back meanwhile may have been had back after that: nobody would give it back again.
+    std::vector<K> given_back;
+    for (std::size_t i = 0; i < held.size(); ++i) {
+      if (answer.statuses[i] == RenewStatus::held && !claim.holds(held[i])) given_back.push_back(held[i]);
+    }
+    abandon(claim.number(), std::move(given_back));
+    return lost;
   }
 
   /// Whether every registration of this client is to be acknowledged. Where the hub has shown that it is there, but not
@@ -274,7 +282,8 @@ class BlockingDriver {
         return core_.options().acknowledged || core_.hub_insists();
       }
     }
-    sync(transport_.now() + core_.options().request_timeout, false);
+    // If it insists and does not say so now, what it refuses is reported.
+    attempt("asking the hub what it is", [&] { sync(transport_.now() + core_.options().request_timeout, false); });
     const std::lock_guard lock(mutex_);
     return core_.hub_insists();
   }
@@ -473,6 +482,8 @@ class BlockingDriver {
       }
     } catch (const RegistryError& failure) {
       error = failure.error();
+    } catch (const std::exception& failure) {
+      error = TransportError{failure.what()};
     }
     if (error) throw Rejected(std::move(*error), {entries.begin(), entries.end()});
   }

@@ -339,3 +339,32 @@ TEST_CASE("a call owns what it was made of") {
   client.begin(call, 1, start);
   CHECK(value_of(client.finish(call, statuses_answer({granted, granted}), start)).can_offload == Numbers{1, 2});
 }
+
+TEST_CASE("a message longer than any may be is refused before it is sent, by the name of the bound") {
+  ClientOptions options;
+  options.max_message_size = 100;
+  PlainClient client(options, me);
+  const auto refused = [&](auto call) -> std::optional<LimitExceeded> {
+    try {
+      client.begin(call, 1, start);
+    } catch (const RegistryError& error) {
+      return std::get<LimitExceeded>(error.error());
+    }
+    return std::nullopt;
+  };
+  const Numbers few(9, 1);
+  const Numbers many(10, 1);
+  CHECK_FALSE(refused(PlainClient::match(few)));
+  const auto limit = refused(PlainClient::match(many));
+  REQUIRE(limit);
+  CHECK(limit->limit == "max_message_size");
+  CHECK(limit->allowed == 100);
+  CHECK(limit->got == 106);
+  CHECK(refused(PlainClient::offload(many)));
+  CHECK(refused(PlainClient::remove(many)));
+  const std::vector<PlainEntry> entries(5, PlainEntry{1, 10, {}});
+  CHECK(refused(PlainClient::registration(entries, std::nullopt)));
+  CHECK(refused(PlainClient::remove_if(entries)));
+  // It has taken no number, for which the hub would wait.
+  CHECK(client.batcher().last_sequence() == 0);
+}

@@ -248,9 +248,12 @@ class ClientCore {
   }
 
   /// Makes the frames of the call. False if there is nothing to ask the hub: then `finish_locally` has the result.
+  /// Throws RegistryError{LimitExceeded} if the message is longer than any may be.
   template <class AnyCall>
   bool begin(AnyCall& call, RequestId id, SteadyTime now) {
     call.id = id;
+    // Before it takes a number.
+    if constexpr (is_encoded<AnyCall>) check_size(call.message);
     std::optional<std::uint64_t> after;
     if constexpr (std::same_as<AnyCall, Hello>) {
       C::encode_text(call.type, options_.name_space, call.message);
@@ -275,6 +278,7 @@ class ClientCore {
       if constexpr (!is_encoded<AnyCall>) C::encode_keys(call.type, call.keys, call.message);
       if constexpr (std::same_as<AnyCall, Renew>) append_trailer<1>({call.incarnation}, call.message);
     }
+    check_size(call.message);
     Envelope envelope{id, id_, after, options_.name_space, call.claim};
     if constexpr (std::same_as<AnyCall, Register>) {
       envelope.sequence = call.sequence;
@@ -547,6 +551,11 @@ class ClientCore {
   /// What has become of the first unconfirmed batch is known.
   void settle_first() {
     for (const K& key : unconfirmed_.take_first().keys) drop_one(unconfirmed_keys_, key);
+  }
+
+  void check_size(ByteView message) const {
+    if (message.size() <= options_.max_message_size) return;
+    throw RegistryError(LimitExceeded{"max_message_size", options_.max_message_size, message.size()});
   }
 
   /// Calls whose message is made with them, of their entries.

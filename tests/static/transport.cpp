@@ -111,6 +111,8 @@ struct GoodExchange {
   bool accept(Frames) { return true; }
   std::optional<std::pair<Bytes, Bytes>> withdrawal() { return std::nullopt; }
   bool keep_connection() { return true; }
+  bool waits() { return false; }
+  bool ask_again() { return false; }
 };
 static_assert(Exchange<GoodExchange>);
 
@@ -137,6 +139,8 @@ struct NoEnvelope {
   bool accept(Frames) { return true; }
   std::optional<std::pair<Bytes, Bytes>> withdrawal() { return std::nullopt; }
   bool keep_connection() { return true; }
+  bool waits() { return false; }
+  bool ask_again() { return false; }
 };
 static_assert(!Exchange<NoEnvelope>);
 

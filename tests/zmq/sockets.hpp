@@ -247,6 +247,8 @@ struct Query {
     return to_withdraw;
   }
   bool keep_connection() const { return keep; }
+  bool waits() const { return false; }
+  bool ask_again() { return false; }
 };
 
 inline Query query(std::string_view envelope, std::string_view message) { return {bytes(envelope), bytes(message)}; }

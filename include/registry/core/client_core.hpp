@@ -87,6 +87,9 @@ template <class K>
 struct ClaimCall : OffloadCall<K> {
   using Result = ClaimAnswer<K>;
   std::chrono::nanoseconds wait{};
+  SteadyTime begun{};  // when it was asked for first
+  SteadyTime asked{};  // ... and last: what its answer says is counted from then
+  bool was_repeated = false;
 };
 
 /// What has become of the leases of a claim, in the order asked.
@@ -258,6 +261,7 @@ class ClientCore {
     if constexpr (std::same_as<AnyCall, Hello>) {
       C::encode_text(call.type, options_.name_space, call.message);
     } else if constexpr (std::derived_from<AnyCall, Offload>) {
+      if constexpr (std::same_as<AnyCall, Claim>) call.begun = call.asked = now;
       if (!encode_unknown(call, now)) return false;
       if constexpr (std::same_as<AnyCall, Claim>) append_trailer<1>({count_of(call.wait)}, call.message);
     } else if constexpr (std::same_as<AnyCall, Sync>) {
@@ -286,6 +290,17 @@ class ClientCore {
     }
     envelope.encode(call.envelope);
     return true;
+  }
+
+  /// Makes other frames for a claim whose request may be lost, to wait for the rest of its time: the hub takes them for
+  /// the same claim, so that what the lost request was granted is its own.
+  void ask_again(Claim& call, RequestId id, SteadyTime now) const {
+    call.id = id;
+    call.asked = now;
+    call.was_repeated = true;
+    C::encode_keys(call.type, asked(call), call.message);
+    append_trailer<1>({count_of(call.wait - (now - call.begun))}, call.message);
+    Envelope{id, id_, std::nullopt, options_.name_space, call.claim}.encode(call.envelope);
   }
 
   /// To be called before a registration that may have arrived is begun anew.

@@ -491,7 +491,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   bool reconnect() {
     try {
       auto fresh = std::make_shared<AsioZmqSocket>(
-          strand_, open_client_socket(*context_, zmq::socket_type::dealer, config_), max_answer_frames);
+          strand_, open_client_socket(*context_, zmq::socket_type::dealer, config_, false).socket, max_answer_frames);
       queries_socket_->close(abandoned_linger);
       queries_socket_ = std::move(fresh);
     } catch (const RegistryError& error) {

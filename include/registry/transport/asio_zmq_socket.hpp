@@ -27,8 +27,8 @@ struct AsioZmqSockets {
       : executor(std::move(io)),
         config(checked(std::move(given))),
         context(config.context ? std::exchange(config.context, nullptr) : AsioZmqService::of(executor).zmq_context()),
-        queries(open_client_socket(*context, zmq::socket_type::dealer, config)),
-        registrations(open_client_socket(*context, zmq::socket_type::push, config)) {}
+        queries(open_client_socket(*context, zmq::socket_type::dealer, config, false).socket),
+        registrations(open_client_socket(*context, zmq::socket_type::push, config, false).socket) {}
 
   asio::any_io_executor executor;
   ZmqTransportConfig config;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <condition_variable>
 #include <cstddef>
 #include <exception>
@@ -75,12 +76,14 @@ class BlockingDriver {
   std::shared_ptr<ClaimState<K>> claim(std::vector<K> keys, std::chrono::nanoseconds wait) {
     fail_if_closed();
     const std::uint64_t number = next_claim();
-    const SteadyTime sent = transport_.now();
     auto call = Core::claim(number, std::move(keys), wait);
     // The wait has a time of its own: only what the answer takes beyond it counts against the request's.
     const auto limit = core_.options().request_timeout +
                        std::clamp<std::chrono::nanoseconds>(wait, std::chrono::nanoseconds::zero(), longest_wait);
-    auto state = std::make_shared<ClaimState<K>>(number, finish(try_once(call, sent + limit)), sent);
+    auto outcome = try_once(call, transport_.now() + limit);
+    // Of what an earlier request was granted the last one's withdrawal takes back nothing.
+    if (call.was_repeated && std::holds_alternative<Error>(outcome)) abandon(number, call.keys);
+    auto state = std::make_shared<ClaimState<K>>(number, finish(std::move(outcome)), call.asked);
     if (!state->held().empty()) watch(state);
     return state;
   }
@@ -204,6 +207,8 @@ class BlockingDriver {
   /// What the transport sees of a call.
   template <class AnyCall>
   struct Running {
+    static constexpr bool is_claim = std::same_as<AnyCall, typename Core::Claim>;
+
     BlockingDriver& driver;
     AnyCall& call;
     std::optional<Outcome<typename AnyCall::Result>> outcome;
@@ -231,6 +236,21 @@ class BlockingDriver {
     bool keep_connection() const {
       const std::lock_guard lock(driver.mutex_);
       return driver.core_.echoes_envelopes() == true;
+    }
+
+    bool waits() const noexcept {
+      if constexpr (is_claim) return call.wait > call.wait.zero();
+      return false;
+    }
+
+    bool ask_again() {
+      if constexpr (is_claim) {
+        if (!waits()) return false;
+        const std::lock_guard lock(driver.mutex_);
+        driver.core_.ask_again(call, ++driver.last_request_, driver.transport_.now());
+        return true;
+      }
+      return false;
     }
   };
 

@@ -120,6 +120,7 @@ class ClientBuilder {
   ClientBuilder&& close_timeout(std::chrono::nanoseconds time) && { return set(options_.close_timeout, time); }
   ClientBuilder&& resend_interval(std::chrono::nanoseconds time) && { return set(options_.resend_interval, time); }
   ClientBuilder&& max_unconfirmed_bytes(std::size_t bytes) && { return set(options_.max_unconfirmed_bytes, bytes); }
+  ClientBuilder&& max_message_size(std::size_t bytes) && { return set(options_.max_message_size, bytes); }
   ClientBuilder&& acknowledged(bool all) && { return set(options_.acknowledged, all); }
   ClientBuilder&& local_cache(std::size_t keys) && { return set(options_.local_cache, keys); }
   ClientBuilder&& local_cache_ttl(std::chrono::nanoseconds time) && { return set(options_.local_cache_ttl, time); }
@@ -143,6 +144,7 @@ class ClientBuilder {
 
   RegistryClient<K, V, M, T, C> build() && {
     detail::require_positive("batch_size", options_.batch_size);
+    detail::require_positive("max_message_size", options_.max_message_size);
     detail::require_positive("batch_timeout", options_.batch_timeout);
     detail::require_positive("request_timeout", options_.request_timeout);
     detail::require_positive("register_timeout", options_.register_timeout);

@@ -200,10 +200,11 @@ class RegistryHub {
       C::encode_text(MessageType::error_response, why(name_space), refusal);
       send(sender, envelope, ByteView{refusal});
     }
-    void denied_registration(const PeerName& peer, std::string_view name_space) {
+    void denied_registration(const PeerName& peer, ByteView message, std::string_view name_space) {
       idle = false;
       state.denied.add();
       report("a registration", peer, name_space);
+      state.core.denied(name_space, message, HubError{why(name_space)}, now());
     }
 
    private:

@@ -77,3 +77,41 @@ TEST_CASE("an Asio client hears at its first call that its key may not use its n
   CHECK(hub.stats().denied == 1);
   CHECK(hub.namespaces() == std::vector<std::string>{"default"});
 }
+
+TEST_CASE("an Asio client that was refused goes on by itself when the hub comes back with its key") {
+  const auto key = CurveSecretKey::random();
+  zmq_test::RestartedHub place({});
+  asio::io_context io;
+  Client client = in(io, place.to(key), "default");
+  Completed<OffloadResult<K>> refused;
+  client.async_can_offload(Keys{1}, refused.token());
+  Completed<Blocks> written;
+  client.async_register_blocks({{2, 20}}, written.token());
+  // It tries, and tries again.
+  CHECK(run_until(io, [&] { return place.hub->log.texts().size() >= 4; }));
+  CHECK(refused.calls == 0);
+  place.restart(std::vector{zmq_test::allow(key)});
+  CHECK(run_until(io, [&] { return refused.calls > 0; }));
+  CHECK(refused.succeeded());
+  CHECK(refused.result.can_offload == Keys{1});
+  // What was handed over while it was refused is lost, and nothing after it.
+  client.async_register_blocks({{3, 30}}, written.token());
+  CHECK(run_until(io, [&] { return place.hub->stats().stored > 0; }));
+}
+
+TEST_CASE("an Asio client that a restarted hub refuses is let in by the next one that does not") {
+  const auto key = CurveSecretKey::random();
+  zmq_test::RestartedHub place(std::vector{zmq_test::allow(key)});
+  asio::io_context io;
+  Client client = in(io, place.to(key), "default");
+  CHECK(offload_one(io, client).succeeded());
+  place.restart(std::vector<zmq_test::CurveAllowedClient>{});
+  // Both of its sockets, before anything is asked that could be lost with the old connection.
+  CHECK(zmq_test::eventually([&] { return place.hub->log.texts().size() == 2; }));
+  Completed<OffloadResult<K>> refused;
+  client.async_can_offload(Keys{1}, refused.token());
+  CHECK(run_until(io, [&] { return place.hub->log.texts().size() > 2; }));
+  place.restart(std::vector{zmq_test::allow(key)});
+  CHECK(run_until(io, [&] { return refused.calls > 0; }));
+  CHECK(refused.succeeded());
+}

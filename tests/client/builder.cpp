@@ -83,6 +83,13 @@ TEST_CASE("a client's batch size must be above zero") {
       refusal([](auto builder) { return std::move(builder).batch_size(std::numeric_limits<std::size_t>::max()); }));
 }
 
+TEST_CASE("the longest message of a client's must be above zero") {
+  const auto error = refusal([](auto builder) { return std::move(builder).max_message_size(0); });
+  REQUIRE(error);
+  CHECK(error->variable == "max_message_size");
+  CHECK_FALSE(refusal([](auto builder) { return std::move(builder).max_message_size(1); }));
+}
+
 TEST_CASE("a client's namespace must have 1 to 255 bytes") {
   const auto named = [](std::size_t size) {
     return refusal([&](auto builder) { return std::move(builder).name_space(std::string(size, 'n')); });

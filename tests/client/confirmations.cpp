@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -614,4 +615,62 @@ TEST_CASE("an answer to a request that was given up is dropped and counted") {
   };
   CHECK(alice.match({2}) == std::vector<BlockEntry>{{2, 20, {}}});
   CHECK(alice.stats().late_answers == 1);
+}
+
+TEST_CASE("a batch that names a key twice and was lost is stored as if it had come") {
+  LossyHub hub;
+  const Losses losses;
+  auto alice = worker_of(hub).on_undelivered(losses).build();
+  hub.loses_registrations = true;
+  alice.register_blocks({{1, 10, {}}, {1, 11, {}}});
+  alice.flush();
+  hub.loses_registrations = false;
+  hub.advance(1s);
+  hub.advance(1s);
+  CHECK(alice.match({1}) == std::vector<BlockEntry>{{1, 11, {}}});
+  CHECK(losses.all->empty());
+}
+
+TEST_CASE("what is given back while it is had back of another hub is free at once") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  auto bob = worker_of(hub).build();
+  std::optional claim(alice.claim({1}));
+  REQUIRE(claim->granted().size() == 1);
+  hub.restart();
+  // The release overtakes the renewal.
+  hub.answers = [&](MessageType type) {
+    if (type == MessageType::renew) claim.reset();
+    return true;
+  };
+  hub.advance(1s);
+  CHECK_FALSE(claim);
+  CHECK(hub.hub->stats().leases.granted == 1);
+  CHECK(bob.claim({1}).granted().size() == 1);
+}
+
+TEST_CASE("a registration does not fail because its client cannot ask the hub what it is") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  alice.can_offload({1});
+  hub.answers = [](MessageType type) -> bool {
+    if (type == MessageType::sync) throw std::bad_alloc();
+    return true;
+  };
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  CHECK(alice.match({1}).size() == 1);
+}
+
+TEST_CASE("a registration that finds no room comes back with its entries, also if memory is short for asking") {
+  LossyHub hub;
+  auto alice = worker_of(hub).max_unconfirmed_bytes(1).batch_size(1).build();
+  hub.loses_registrations = true;
+  alice.register_blocks({{1, 10, {}}});
+  hub.answers = [](MessageType) -> bool { throw std::bad_alloc(); };
+  const auto full = undelivered([&] { alice.register_blocks({{2, 20, {}}}); });
+  REQUIRE(full);
+  CHECK(full->entries() == std::vector<BlockEntry>{{2, 20, {}}});
+  CHECK(full->as<TransportError>() != nullptr);
+  hub.answers = [](MessageType) { return true; };
 }

@@ -62,7 +62,7 @@ class Peer {
   void registration(std::string_view, std::optional<ByteView>, ByteView) {}
   void malformed(std::string_view, std::string_view) {}
   void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
-  void denied_registration(const PeerName&, std::string_view) {}
+  void denied_registration(const PeerName&, ByteView, std::string_view) {}
 
  private:
   Answer answer_;
@@ -253,7 +253,7 @@ TEST_CASE("registrations of one client travel in the order of their numbers, whi
     }
     void malformed(std::string_view, std::string_view) {}
     void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
-    void denied_registration(const PeerName&, std::string_view) {}
+    void denied_registration(const PeerName&, ByteView, std::string_view) {}
   } handler{numbers, entries};
   auto worker = registry::client<Block, Block>(ZmqTransport::connect(zmq_test::to_hub(transport.endpoints())))
                     .batch_size(3)

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <registry/trailer.hpp>
+
 #include "core/test_client.hpp"
 #include "support/catch.hpp"
 #include "support/vectors.hpp"
@@ -338,4 +340,51 @@ TEST_CASE("a call owns what it was made of") {
   }();
   client.begin(call, 1, start);
   CHECK(value_of(client.finish(call, statuses_answer({granted, granted}), start)).can_offload == Numbers{1, 2});
+}
+
+TEST_CASE("a message longer than any may be is refused before it is sent, by the name of the bound") {
+  ClientOptions options;
+  options.max_message_size = 100;
+  PlainClient client(options, me);
+  const auto refused = [&](auto call) -> std::optional<LimitExceeded> {
+    try {
+      client.begin(call, 1, start);
+    } catch (const RegistryError& error) {
+      return std::get<LimitExceeded>(error.error());
+    }
+    return std::nullopt;
+  };
+  const Numbers few(9, 1);
+  const Numbers many(10, 1);
+  CHECK_FALSE(refused(PlainClient::match(few)));
+  const auto limit = refused(PlainClient::match(many));
+  REQUIRE(limit);
+  CHECK(limit->limit == "max_message_size");
+  CHECK(limit->allowed == 100);
+  CHECK(limit->got == 106);
+  CHECK(refused(PlainClient::offload(many)));
+  CHECK(refused(PlainClient::remove(many)));
+  const std::vector<PlainEntry> entries(5, PlainEntry{1, 10, {}});
+  CHECK(refused(PlainClient::registration(entries, std::nullopt)));
+  CHECK(refused(PlainClient::remove_if(entries)));
+  // It has taken no number, for which the hub would wait.
+  CHECK(client.batcher().last_sequence() == 0);
+}
+
+TEST_CASE("a claim that asks again waits for the rest of its time, and its leases are counted from then") {
+  PlainClient client({}, me);
+  auto call = PlainClient::claim(3, {1, 2}, 10s);
+  REQUIRE(client.begin(call, 7, start));
+  CHECK_FALSE(call.was_repeated);
+  client.ask_again(call, 8, start + 4s);
+  CHECK(call.was_repeated);
+  CHECK(call.id == 8);
+  CHECK(call.asked == start + 4s);
+  CHECK(envelope_of(call.envelope).number == 8);
+  CHECK(envelope_of(call.envelope).claim == 3U);
+  const auto parts = split_trailer<1>(call.message).value();
+  CHECK(keys_of(Bytes(parts.first.begin(), parts.first.end()), MessageType::claim) == Numbers{1, 2});
+  CHECK(parts.second[0] == 6'000'000'000U);
+  client.ask_again(call, 9, start + 12s);
+  CHECK(split_trailer<1>(call.message).value().second[0] == 0U);
 }

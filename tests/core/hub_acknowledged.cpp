@@ -398,3 +398,17 @@ TEST_CASE("bytes that are no registration do not make one that came a refused on
   CHECK(sync(hub, alice, 1).first_refusal == 0);
   CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 1, .resent = 1}) == Outcomes{stored});
 }
+
+TEST_CASE("a batch that names a key twice and comes late has its last value count, as it would have in time") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  Asker bob = client(2);
+  CHECK(put(hub, alice, {{1, 10, {}}, {2, 20, {}}, {1, 11, {}}}, {.sequence = 1, .resent = 1}) ==
+        Outcomes{stored, stored, stored});
+  CHECK(hub.match(bob, {1, 2}) == std::vector<PlainEntry>{{1, 11, {}}, {2, 20, {}}});
+  REQUIRE(hub.gone.size() == 1);  // whoever deletes objects hears of the first one
+  CHECK(hub.gone.front().first == PlainEntry{1, 10, {}});
+  // What stood before stays, whatever comes twice.
+  CHECK(put(hub, bob, {{2, 21, {}}, {2, 22, {}}}, {.sequence = 1, .resent = 1}) == Outcomes{superseded, superseded});
+  CHECK(hub.match(bob, {2}) == std::vector<PlainEntry>{{2, 20, {}}});
+}

@@ -102,7 +102,22 @@ struct Claimant {
   }
 };
 
-Claimant claim_of(std::uint64_t n, std::uint64_t number = 1) { return {client(n), number}; }
+/// Of clients whose claims are nobody else's: see Holder.
+Claimant claim_of(std::uint64_t n, std::uint64_t number = 1) {
+  return {{"peer" + std::to_string(n), ClientId{100 + n, 7}}, number};
+}
+
+/// Alice holds a key, and Bob waits for it.
+struct OneWaits {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+
+  OneWaits() {
+    alice.claim(hub, {1});
+    REQUIRE_FALSE(bob.claim(hub, {1}, 10s));
+  }
+};
 
 HubOptions incarnated(std::uint64_t incarnation) {
   HubOptions options;
@@ -445,6 +460,97 @@ TEST_CASE("claims that wait are bounded in number and in memory, and the refusal
                                       : "limit exceeded: max_waiting_bytes allows 1200, got 12"));
   alice.release(hub, {1});
   CHECK(hub.replies.back().recipient == "peer2");
+}
+
+TEST_CASE("a claim that waits and is asked for again is never refused for the bound of those that wait") {
+  HubOptions options;
+  options.max_waiting_claims = 1;
+  TestHub<> hub(options);
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  alice.claim(hub, {1, 2});
+  REQUIRE_FALSE(bob.claim(hub, {1}, 10s));
+  const bool is_same = GENERATE(true, false);
+  if (is_same) --bob.asker.request;
+  REQUIRE_FALSE(bob.claim(hub, {1}, 10s));
+  REQUIRE_FALSE(bob.claim(hub, {1, 2}, 10s));
+  CHECK(hub.stats().waiting_claims == 1);
+  alice.release(hub, {2});
+  CHECK(read_claim(hub.replies.back().message).statuses == Statuses{leased, granted});
+}
+
+TEST_CASE("a claim that is asked for again from a new connection keeps its turn, and is answered there") {
+  OneWaits one;
+  auto& [hub, alice, bob] = one;
+  Claimant carol = claim_of(3);
+  REQUIRE_FALSE(carol.claim(hub, {1}, 10s));
+  hub.pass(4s);
+  bob.asker.sender = "a new connection";
+  REQUIRE_FALSE(bob.claim(hub, {1}, 6s));
+  CHECK(hub.stats().waiting_claims == 2);
+  hub.pass(1s);
+  alice.release(hub, {1});
+  const Reply& reply = hub.replies.back();
+  CHECK(reply.recipient == "a new connection");
+  CHECK(Envelope::decode(reply.envelope.front())->number == bob.asker.request);
+  CHECK(read_claim(reply.message).statuses == Statuses{granted});
+  CHECK(read_claim(reply.message).waited == 1s);
+  CHECK(hub.stats().waiting_claims == 1);
+}
+
+TEST_CASE("the wait of a claim that is asked for again ends when the last request says") {
+  OneWaits one;
+  auto& [hub, alice, bob] = one;
+  REQUIRE_FALSE(bob.claim(hub, {1}, 2s));
+  const std::size_t before = hub.replies.size();
+  hub.pass(2s);
+  hub.tick();
+  CHECK(hub.replies.size() == before + 1);
+  CHECK(bob.claim(hub, {1}).value().statuses == Statuses{leased});  // and nothing is left of it
+  CHECK(hub.stats().waiting_claims == 0);
+}
+
+TEST_CASE("what a claim was granted before it is asked for again is granted to it again") {
+  OneWaits one;
+  auto& [hub, alice, bob] = one;
+  alice.release(hub, {1});  // the answer is lost
+  const ClaimReply reply = bob.claim(hub, {1}, 5s).value();
+  CHECK(reply.statuses == Statuses{granted});
+  CHECK(hub.stats().leases.active == 1);
+}
+
+TEST_CASE("a claim that is asked for again without a wait waits no longer") {
+  OneWaits one;
+  auto& [hub, alice, bob] = one;
+  CHECK(bob.claim(hub, {1}).value().statuses == Statuses{leased});
+  CHECK(hub.stats().waiting_claims == 0);
+  const std::size_t before = hub.replies.size();
+  alice.release(hub, {1});
+  CHECK(hub.replies.size() == before + 1);  // to her alone
+}
+
+TEST_CASE("an older request of a claim, read late, does not take the place of the newer one") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  alice.claim(hub, {1});
+  Claimant late = bob;
+  late.asker.sender = "an old connection";
+  bob.asker.request = 1;
+  REQUIRE_FALSE(bob.claim(hub, {1}, 10s));
+  CHECK(late.claim(hub, {1}, 10s).value().statuses == Statuses{leased});
+  CHECK(hub.stats().waiting_claims == 1);
+  alice.release(hub, {1});
+  CHECK(hub.replies.back().recipient == bob.asker.sender);
+}
+
+TEST_CASE("a client's requests that are no claims of their own wait beside each other") {
+  TestHub<> hub;
+  Claimant alice = claim_of(1);
+  alice.claim(hub, {1, 2});
+  Asker bob = client(2);
+  for (const Number key : {1U, 2U}) hub.query(bob.sender, bob.envelope(), claim_message({key}, 10s));
+  CHECK(hub.stats().waiting_claims == 2);
 }
 
 TEST_CASE("a claim beyond the limits of queries is refused") {

@@ -114,6 +114,16 @@ TEST_CASE("each client has numbers of its own, and may begin anywhere") {
   CHECK_FALSE(sequences.has_applied(bob, 7));
 }
 
+TEST_CASE("who repeats himself speaks, and is not the one who is forgotten") {
+  SequenceTracker sequences(2);
+  sequences.note(alice, 1);
+  sequences.note(bob, 1);
+  CHECK(sequences.arrival(alice, 1, true) == Arrival::repeated);
+  sequences.note(carol, 1);
+  CHECK(sequences.has_applied(alice, 1));
+  CHECK_FALSE(sequences.has_applied(bob, 1));
+}
+
 TEST_CASE("the client silent for longest is forgotten") {
   SequenceTracker sequences(2);
   sequences.note(alice, 1);

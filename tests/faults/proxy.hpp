@@ -53,6 +53,8 @@ class Proxy {
 
   std::string address() const { return "tcp://127.0.0.1:" + std::to_string(port_); }
   void be_bad(bool bad) { bad_ = bad; }
+  /// All connections, whatever is on its way over them.
+  void cut() { is_to_cut_ = true; }
 
   std::uint64_t connections() const { return connections_; }
   std::uint64_t cuts() const { return cuts_; }
@@ -96,6 +98,11 @@ class Proxy {
       }
       // What is on its way is looked after every millisecond: it may be due, or its receiver may have room again.
       poll(descriptors.data(), descriptors.size(), on_the_way ? 1 : 20);
+      if (is_to_cut_.exchange(false)) {
+        for (const Link& link : links_) close_both(link);
+        cuts_ += links_.size();
+        links_.clear();
+      }
       accept_one();
       for (auto link = links_.begin(); link != links_.end();) {
         if (forward(link->ways[0]) && forward(link->ways[1])) {
@@ -164,6 +171,7 @@ class Proxy {
   std::list<Link> links_;
   std::atomic<bool> stop_ = false;
   std::atomic<bool> bad_ = false;
+  std::atomic<bool> is_to_cut_ = false;
   std::atomic<std::uint64_t> connections_ = 0;
   std::atomic<std::uint64_t> cuts_ = 0;
   std::atomic<std::uint64_t> stalls_ = 0;

@@ -65,12 +65,12 @@ struct Denying : FakeTransport {
       }
       void registration(const PeerName& peer, std::optional<ByteView> second, ByteView message) {
         const auto name = second ? denied(Frames{&*second, 1}) : std::nullopt;
-        if (name) return handler.denied_registration(peer, *name);
+        if (name) return handler.denied_registration(peer, message, *name);
         handler.registration(peer, second, message);
       }
       void malformed(std::string_view sender, std::string_view why) { handler.malformed(sender, why); }
       void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
-      void denied_registration(const PeerName&, std::string_view) {}
+      void denied_registration(const PeerName&, ByteView, std::string_view) {}
 
       static std::optional<std::string_view> denied(Frames envelope) {
         const auto ours = envelope.empty() ? std::nullopt : Envelope::decode(envelope.front());
@@ -250,4 +250,34 @@ TEST_CASE("a transport that denies without end does not flood the log") {
   serve(hub, transport);
   CHECK(log.size() == 10);
   CHECK(hub.stats().denied == 100);
+}
+
+TEST_CASE("the hook hears of registrations that the transport denies, with their entries") {
+  struct Refused {
+    std::string name_space;
+    std::vector<BlockEntry> entries;
+    Error why;
+  };
+  std::vector<Refused> refused;
+  const auto on_refused = [&](std::string_view name, std::span<const BlockEntry> entries, const Error& why) {
+    refused.push_back({std::string{name}, {entries.begin(), entries.end()}, why});
+  };
+  Denying transport;
+  transport.put_registration("a", registration({{1, 10, {}}, {2, 20, {}}}), in("theirs"));
+  transport.put_registration("b", Bytes{std::byte{1}}, in("theirs"));
+  transport.put_registration("c", can_offload({1}), in("theirs"));
+  const bool has_namespaces = GENERATE(true, false);
+  if (has_namespaces) {
+    auto hub = block_hub().log(nullptr).on_refused(on_refused).build();
+    serve(hub, transport);
+    CHECK(hub.stats().denied == 3);
+  } else {
+    auto hub = registry::hub<Block, Block>(HashMapStorage<Block, Block>{}).log(nullptr).on_refused(on_refused).build();
+    serve(hub, transport);
+    CHECK(hub.stats().denied == 3);
+  }
+  REQUIRE(refused.size() == 1);
+  CHECK(refused.front().name_space == "theirs");
+  CHECK(refused.front().entries == std::vector<BlockEntry>{{1, 10, {}}, {2, 20, {}}});
+  CHECK(std::get<HubError>(refused.front().why).text == "this client's key may not use namespace \"theirs\"");
 }

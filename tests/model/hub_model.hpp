@@ -83,6 +83,11 @@ class ModelOfSequences {
     while (one.come.contains(one.mark + 1)) ++one.mark;
   }
 
+  /// It has said something that changes nothing.
+  void hear_of(std::size_t client) {
+    if (known_.contains(client)) speak(client, 0);
+  }
+
   /// The client has the outcomes of all before `first`.
   void settle(std::size_t client, std::uint64_t first) {
     if (!known_.contains(client)) return;
@@ -181,15 +186,24 @@ class HubModel {
     const auto statuses = decide(question.who, *question.number, keys);
     if (!statuses) return refuse_for_want_of_leases(question);
     const bool has_grant = contains(*statuses, OffloadStatus::granted);
+    const auto before = std::ranges::find_if(waiters_, [&](const Waiter& waiter) {
+      return waiter.who == question.who && (question.who.claim > 0 || waiter.number == *question.number);
+    });
     if (wait > wait.zero() && !has_grant && contains(*statuses, OffloadStatus::leased)) {
-      if (waiters_.size() >= options_.max_waiting_claims) {
+      if (before == waiters_.end() && waiters_.size() >= options_.max_waiting_claims) {
         return refuse(question, LimitExceeded{"max_waiting_claims", options_.max_waiting_claims, waiters_.size() + 1});
       }
-      stop_waiting(question.who, *question.number);
       const SteadyTime deadline = now_.lease + std::min(wait, options_.max_claim_wait);
-      waiters_.push_back({question.who, *question.number, keys, *statuses, now_.lease, deadline});
+      const Waiter waiter{question.who, *question.number, keys, *statuses, now_.lease, deadline};
+      if (before != waiters_.end() && before->keys == keys && before->statuses == *statuses) {
+        *before = waiter;
+        return;
+      }
+      if (before != waiters_.end()) waiters_.erase(before);
+      waiters_.push_back(waiter);
       return;
     }
+    if (before != waiters_.end()) waiters_.erase(before);
     if (!answer(question, claim_text(*statuses, has_grant, {}))) {
       take_back(question.who, *question.number, keys, *statuses);
     }
@@ -625,6 +639,7 @@ class HubModel {
 
   Outcomes store_once(const Question& question, std::uint64_t sequence, const std::vector<ModelEntry>& entries) {
     const std::size_t client = question.who.peer;
+    sequences_.hear_of(client);
     if (sequences_.has_come(client, sequence)) {
       ++stats.repeated;
       if (const auto refused = sequences_.refusal(client, sequence)) return *refused;
@@ -648,9 +663,11 @@ class HubModel {
     if (absent_only) {
       for (const ModelEntry& entry : entries) drop_if_over(entry.key);
     }
+    std::set<Number> came_with_it;
     for (const ModelEntry& entry : entries) {
-      const bool is_left_as_it_is = absent_only && entries_.contains(entry.key);
+      const bool is_left_as_it_is = absent_only && entries_.contains(entry.key) && !came_with_it.contains(entry.key);
       outcomes.push_back(is_left_as_it_is ? kept(entry) : store(question, entry));
+      if (!is_left_as_it_is && outcomes.back() == RegisterStatus::stored) came_with_it.insert(entry.key);
       ++(outcomes.back() == RegisterStatus::stored ? stats.entries_registered : stats.entries_refused);
     }
     return outcomes;

@@ -25,7 +25,7 @@ struct GoodHandler {
   void registration(std::string_view, std::optional<ByteView>, ByteView) {}
   void malformed(std::string_view, std::string_view) {}
   void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
-  void denied_registration(const PeerName&, std::string_view) {}
+  void denied_registration(const PeerName&, ByteView, std::string_view) {}
 };
 static_assert(HubHandler<GoodHandler>);
 
@@ -33,7 +33,7 @@ struct NoMalformed {
   void query(ByteView, Frames, ByteView) {}
   void registration(std::string_view, std::optional<ByteView>, ByteView) {}
   void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
-  void denied_registration(const PeerName&, std::string_view) {}
+  void denied_registration(const PeerName&, ByteView, std::string_view) {}
 };
 static_assert(!HubHandler<NoMalformed>);
 
@@ -111,6 +111,8 @@ struct GoodExchange {
   bool accept(Frames) { return true; }
   std::optional<std::pair<Bytes, Bytes>> withdrawal() { return std::nullopt; }
   bool keep_connection() { return true; }
+  bool waits() { return false; }
+  bool ask_again() { return false; }
 };
 static_assert(Exchange<GoodExchange>);
 
@@ -137,6 +139,8 @@ struct NoEnvelope {
   bool accept(Frames) { return true; }
   std::optional<std::pair<Bytes, Bytes>> withdrawal() { return std::nullopt; }
   bool keep_connection() { return true; }
+  bool waits() { return false; }
+  bool ask_again() { return false; }
 };
 static_assert(!Exchange<NoEnvelope>);
 

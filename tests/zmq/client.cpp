@@ -70,7 +70,7 @@ class EchoHub {
   void registration(std::string_view, std::optional<ByteView>, ByteView) {}
   void malformed(std::string_view, std::string_view) {}
   void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
-  void denied_registration(const PeerName&, std::string_view) {}
+  void denied_registration(const PeerName&, ByteView, std::string_view) {}
 
  private:
   ZmqHubTransport transport_;

@@ -29,28 +29,6 @@ const Parts both_let_in{"let in", "let in"};
 const Parts both_refused{"refused", "refused"};
 const Parts both_cut_off{"cut off", "cut off"};
 
-auto client_of(ZmqTransportConfig config, std::string name_space = "default",
-               std::chrono::nanoseconds timeout = std::chrono::seconds{20}) {
-  LogHook log = config.log;
-  return client<Block, Block>(ZmqTransport::connect(std::move(config)))
-      .name_space(std::move(name_space))
-      .request_timeout(timeout)
-      .register_timeout(timeout)
-      .close_timeout(0ns)
-      .log(std::move(log))
-      .build();
-}
-
-template <class Call>
-std::optional<RegistryError> error_of(Call call) {
-  try {
-    call();
-  } catch (const RegistryError& error) {
-    return error;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 TEST_CASE("a client with the right keys is let in on both sockets and works as any other") {

@@ -3,6 +3,7 @@
 // searched for secrets.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -20,8 +21,10 @@
 #include <registry/builder.hpp>
 #include <registry/codec.hpp>
 #include <registry/envelope.hpp>
+#include <registry/error.hpp>
 #include <registry/message.hpp>
 #include <registry/storage.hpp>
+#include <registry/transport/zmq.hpp>
 #include <registry/transport/zmq_curve.hpp>
 #include <registry/transport/zmq_hub.hpp>
 
@@ -91,9 +94,15 @@ inline auto hub_with_namespaces(registry::LogHook log) {
 /// A hub with namespaces that lets these clients in, served on a thread of its own.
 class KeyedHub {
  public:
-  explicit KeyedHub(std::vector<CurveAllowedClient> allowed, registry::ZmqHubConfig config = local_hub())
-      : transport_(registry::ZmqHubTransport::bind(with_keys(std::move(config), std::move(allowed)))),
+  explicit KeyedHub(std::vector<CurveAllowedClient> allowed, registry::ZmqHubConfig config = local_hub(),
+                    CurveSecretKey key = CurveSecretKey::random())
+      : secret(std::move(key)),
+        transport_(registry::ZmqHubTransport::bind(with_keys(std::move(config), std::move(allowed)))),
         thread_([this] { hub_.serve(transport_); }) {}
+  /// One that has no keys, in spite of its name.
+  struct WithoutKeys {};
+  KeyedHub(WithoutKeys, registry::ZmqHubConfig config)
+      : transport_(registry::ZmqHubTransport::bind(std::move(config))), thread_([this] { hub_.serve(transport_); }) {}
   KeyedHub(const KeyedHub&) = delete;
   KeyedHub& operator=(const KeyedHub&) = delete;
   ~KeyedHub() {
@@ -128,6 +137,28 @@ class KeyedHub {
   registry::ZmqHubTransport transport_;
   std::thread thread_;
 };
+
+inline auto client_of(registry::ZmqTransportConfig config, std::string name_space = "default",
+                      std::chrono::nanoseconds timeout = std::chrono::seconds{20}) {
+  registry::LogHook log = config.log;
+  return registry::client<Block, Block>(registry::ZmqTransport::connect(std::move(config)))
+      .name_space(std::move(name_space))
+      .request_timeout(timeout)
+      .register_timeout(timeout)
+      .close_timeout(0ns)
+      .log(std::move(log))
+      .build();
+}
+
+template <class Call>
+std::optional<registry::RegistryError> error_of(Call call) {
+  try {
+    call();
+  } catch (const registry::RegistryError& error) {
+    return error;
+  }
+  return std::nullopt;
+}
 
 inline void set_keys(zmq::socket_t& socket, const CurveClient& keys) {
   const std::string secret = z85_of(keys.secret_key);
@@ -244,5 +275,32 @@ bool eventually(Done done) {
   }
   return true;
 }
+
+/// A hub that comes back where it was, with another list or none.
+class RestartedHub {
+ public:
+  explicit RestartedHub(std::vector<CurveAllowedClient> allowed) { restart(std::move(allowed)); }
+
+  void restart(std::optional<std::vector<CurveAllowedClient>> allowed) {
+    hub.reset();
+    registry::ZmqHubConfig config = directory.hub();
+    if (allowed) {
+      hub = std::make_unique<KeyedHub>(std::move(*allowed), config, secret);
+    } else {
+      hub = std::make_unique<KeyedHub>(KeyedHub::WithoutKeys{}, config);
+    }
+  }
+
+  registry::ZmqTransportConfig to(const CurveSecretKey& key) {
+    registry::ZmqTransportConfig config = hub->to(key);
+    config.reconnect_interval = std::chrono::milliseconds{10};
+    config.reconnect_interval_max = std::chrono::milliseconds{100};
+    return config;
+  }
+
+  CurveSecretKey secret = CurveSecretKey::random();
+  SocketDirectory directory;
+  std::unique_ptr<KeyedHub> hub;
+};
 
 }  // namespace zmq_test

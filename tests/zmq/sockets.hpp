@@ -190,7 +190,7 @@ struct Recorder {
     order += 'd';
   }
 
-  void denied_registration(const registry::PeerName&, std::string_view name_space) {
+  void denied_registration(const registry::PeerName&, registry::ByteView, std::string_view name_space) {
     denied.push_back("registration " + std::string{name_space});
     order += 'd';
   }
@@ -247,6 +247,8 @@ struct Query {
     return to_withdraw;
   }
   bool keep_connection() const { return keep; }
+  bool waits() const { return false; }
+  bool ask_again() { return false; }
 };
 
 inline Query query(std::string_view envelope, std::string_view message) { return {bytes(envelope), bytes(message)}; }

@@ -26,6 +26,8 @@ struct WaitingClaim {
   Bytes envelope;
   Holder holder;
   std::uint64_t request = 0;
+  /// Tells apart what of one holder waits at a time: a claim asks for one thing, by which request ever, and has 0 here.
+  std::uint64_t place = 0;
   std::vector<K> keys;
   std::vector<OffloadStatus> statuses;
   SteadyTime since;
@@ -44,9 +46,15 @@ class ClaimQueue {
  public:
   using Number = std::uint32_t;
 
-  /// Takes in a claim of which at least one key is `leased`. One of the same request that waits already is replaced.
+  /// Takes in a claim of which at least one key is `leased`. One that waits in its place already is replaced, and if it
+  /// waits for the same the new one is served when that would have been.
   void add(WaitingClaim<K> claim) {
-    if (const auto before = find(claim.holder, claim.request)) take(*before);
+    if (const auto before = find(claim.holder, claim.place)) {
+      if (claims_[*before].claim.keys == claim.keys && claims_[*before].claim.statuses == claim.statuses) {
+        return replace(*before, std::move(claim));
+      }
+      take(*before);
+    }
     const Number number = claims_.push_back(all_, Waiting{std::move(claim), {}, 0});
     Waiting& waiting = claims_[number];
     bytes_ += waiting.claim.bytes();
@@ -56,7 +64,7 @@ class ClaimQueue {
         if (waiting.claim.statuses[i] == OffloadStatus::leased) enter(waiting, number, i);
       }
       by_deadline_.emplace(waiting.claim.deadline, number);
-      by_request_.emplace(name(waiting.claim.holder, waiting.claim.request), number);
+      by_place_.emplace(name(waiting.claim), number);
     } catch (...) {
       take(number);
       throw;
@@ -80,10 +88,10 @@ class ClaimQueue {
 
   const WaitingClaim<K>& operator[](Number number) const noexcept { return claims_[number].claim; }
 
-  /// The claim of this request, if it waits.
-  std::optional<Number> find(const Holder& holder, std::uint64_t request) const {
-    const auto it = by_request_.find(name(holder, request));
-    if (it == by_request_.end()) return std::nullopt;
+  /// What waits in this place of the holder's.
+  std::optional<Number> find(const Holder& holder, std::uint64_t place) const {
+    const auto it = by_place_.find({holder.id, place});
+    if (it == by_place_.end()) return std::nullopt;
     return it->second;
   }
 
@@ -101,7 +109,7 @@ class ClaimQueue {
     Waiting& waiting = claims_[number];
     for (std::uint32_t i = 0; i < waiting.places.size(); ++i) leave(waiting, i);
     by_deadline_.erase({waiting.claim.deadline, number});
-    by_request_.erase(name(waiting.claim.holder, waiting.claim.request));
+    by_place_.erase(name(waiting.claim));
     bytes_ -= waiting.claim.bytes();
     return std::move(claims_.erase(all_, number).claim);
   }
@@ -139,7 +147,16 @@ class ClaimQueue {
   };
   using Name = std::pair<ClientId, std::uint64_t>;
 
-  static Name name(const Holder& holder, std::uint64_t request) { return {holder.id, request}; }
+  static Name name(const WaitingClaim<K>& claim) { return {claim.holder.id, claim.place}; }
+
+  void replace(Number number, WaitingClaim<K> claim) {
+    WaitingClaim<K>& before = claims_[number].claim;
+    by_deadline_.emplace(claim.deadline, number);
+    if (before.deadline != claim.deadline) by_deadline_.erase({before.deadline, number});
+    bytes_ += claim.bytes();
+    bytes_ -= before.bytes();
+    before = std::move(claim);
+  }
 
   void enter(Waiting& waiting, Number number, std::uint32_t position) {
     const auto queue = by_key_.try_emplace(waiting.claim.keys[position]).first;
@@ -166,7 +183,7 @@ class ClaimQueue {
   Places places_;
   detail::FlatMap<K, typename Places::List> by_key_;
   std::set<std::pair<SteadyTime, Number>> by_deadline_;
-  std::map<Name, Number> by_request_;
+  std::map<Name, Number> by_place_;
   std::size_t bytes_ = 0;
 };
 

@@ -87,6 +87,9 @@ template <class K>
 struct ClaimCall : OffloadCall<K> {
   using Result = ClaimAnswer<K>;
   std::chrono::nanoseconds wait{};
+  SteadyTime begun{};  // when it was asked for first
+  SteadyTime asked{};  // ... and last: what its answer says is counted from then
+  bool was_repeated = false;
 };
 
 /// What has become of the leases of a claim, in the order asked.
@@ -248,13 +251,17 @@ class ClientCore {
   }
 
   /// Makes the frames of the call. False if there is nothing to ask the hub: then `finish_locally` has the result.
+  /// Throws RegistryError{LimitExceeded} if the message is longer than any may be.
   template <class AnyCall>
   bool begin(AnyCall& call, RequestId id, SteadyTime now) {
     call.id = id;
+    // Before it takes a number.
+    if constexpr (is_encoded<AnyCall>) check_size(call.message);
     std::optional<std::uint64_t> after;
     if constexpr (std::same_as<AnyCall, Hello>) {
       C::encode_text(call.type, options_.name_space, call.message);
     } else if constexpr (std::derived_from<AnyCall, Offload>) {
+      if constexpr (std::same_as<AnyCall, Claim>) call.begun = call.asked = now;
       if (!encode_unknown(call, now)) return false;
       if constexpr (std::same_as<AnyCall, Claim>) append_trailer<1>({count_of(call.wait)}, call.message);
     } else if constexpr (std::same_as<AnyCall, Sync>) {
@@ -275,6 +282,7 @@ class ClientCore {
       if constexpr (!is_encoded<AnyCall>) C::encode_keys(call.type, call.keys, call.message);
       if constexpr (std::same_as<AnyCall, Renew>) append_trailer<1>({call.incarnation}, call.message);
     }
+    check_size(call.message);
     Envelope envelope{id, id_, after, options_.name_space, call.claim};
     if constexpr (std::same_as<AnyCall, Register>) {
       envelope.sequence = call.sequence;
@@ -282,6 +290,17 @@ class ClientCore {
     }
     envelope.encode(call.envelope);
     return true;
+  }
+
+  /// Makes other frames for a claim whose request may be lost, to wait for the rest of its time: the hub takes them for
+  /// the same claim, so that what the lost request was granted is its own.
+  void ask_again(Claim& call, RequestId id, SteadyTime now) const {
+    call.id = id;
+    call.asked = now;
+    call.was_repeated = true;
+    C::encode_keys(call.type, asked(call), call.message);
+    append_trailer<1>({count_of(call.wait - (now - call.begun))}, call.message);
+    Envelope{id, id_, std::nullopt, options_.name_space, call.claim}.encode(call.envelope);
   }
 
   /// To be called before a registration that may have arrived is begun anew.
@@ -564,6 +583,11 @@ class ClientCore {
   /// What has become of the first unconfirmed batch is known.
   void settle_first() {
     for (const K& key : unconfirmed_.take_first().keys) drop_one(unconfirmed_keys_, key);
+  }
+
+  void check_size(ByteView message) const {
+    if (message.size() <= options_.max_message_size) return;
+    throw RegistryError(LimitExceeded{"max_message_size", options_.max_message_size, message.size()});
   }
 
   /// Calls whose message is made with them, of their entries.

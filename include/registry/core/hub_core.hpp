@@ -127,6 +127,13 @@ class HubCore {
     report(now, "a message from " + std::string{sender} + " was dropped: " + std::string{why});
   }
 
+  /// A registration that the transport has denied, with what it knows of why: it changes nothing, and the hook is told.
+  void denied(std::string_view name_space, ByteView message, const Error& why, Instant now) {
+    MessageType type{};
+    if (!on_refused_ || C::decode_type(message, type) || type != MessageType::register_entries) return;
+    if (!decode(message, [&] { return C::decode_entries(message, entries_); })) hand_to_hook(name_space, why, now);
+  }
+
   /// Does what time has made due: refuses queries that have waited long enough and collects, in bounded slices, leases
   /// and entries that are over.
   template <class Reply>
@@ -303,8 +310,9 @@ class HubCore {
     return true;
   }
 
-  bool may_keep(std::size_t bytes) {
-    const std::size_t all = waiting_bytes_ + claims_.bytes() + bytes;
+  /// `replaced`: bytes that go when these come.
+  bool may_keep(std::size_t bytes, std::size_t replaced = 0) {
+    const std::size_t all = waiting_bytes_ + claims_.bytes() + bytes - replaced;
     if (all <= options_.max_waiting_bytes) return true;
     refuse(LimitExceeded{"max_waiting_bytes", options_.max_waiting_bytes, all});
     return false;
@@ -429,7 +437,8 @@ class HubCore {
       count(MessageType::release_response,
             [&](const K& key, Hash hash) { return leases_.release(key, hash, asker.holder, now.lease); });
     } else {
-      if (const auto waiting = claims_.find(asker.holder, asker.request)) claims_.take(*waiting);
+      const auto waiting = claims_.find(asker.holder, place_of(asker));
+      if (waiting && claims_[*waiting].request == asker.request) claims_.take(*waiting);
       count(MessageType::release_response, [&](const K& key, Hash hash) {
         return leases_.withdraw(key, hash, asker.holder, asker.request, now.lease);
       });
@@ -581,7 +590,13 @@ class HubCore {
     if (decision.is_full()) return std::nullopt;
     // A call does not wait while it has been granted something: its lease would tick away unseen, and two calls could
     // wait for each other.
-    const bool waits = parts->second[0] > 0 && decision.granted == 0 && decision.stored < keys_.size();
+    bool waits = parts->second[0] > 0 && decision.granted == 0 && decision.stored < keys_.size();
+    if (const auto before = claims_.find(asker.holder, place_of(asker))) {
+      // A client whose connection was cut asks again. What is read from the old one afterwards is nobody's any more.
+      const bool is_stale = asker.request < claims_[*before].request;
+      waits = waits && !is_stale;
+      if (!waits && !is_stale) claims_.take(*before);
+    }
     if (waits) {
       const auto most = static_cast<std::uint64_t>(options_.max_claim_wait.count());
       claim_wait_ = std::chrono::nanoseconds{static_cast<std::int64_t>(std::min(parts->second[0], most))};
@@ -589,6 +604,10 @@ class HubCore {
       encode_claim_answer(statuses_, decision.granted > 0, {}, now);
     }
     return std::nullopt;
+  }
+
+  static std::uint64_t place_of(const Asker& asker) {
+    return asker.envelope && asker.envelope->claim ? 0 : asker.request;
   }
 
   void encode_claim_answer(std::span<const OffloadStatus> statuses, bool has_grant, std::chrono::nanoseconds waited,
@@ -606,13 +625,15 @@ class HubCore {
 
   /// Lets the claim that has just been decided wait. False, with the refusal in `answer_`, if there is no room.
   bool wait_for_claim(ByteView sender, Frames envelope, const Asker& asker, Instant now) {
-    if (claims_.size() >= options_.max_waiting_claims) {
+    const auto before = claims_.find(asker.holder, place_of(asker));
+    if (!before && claims_.size() >= options_.max_waiting_claims) {
       refuse(LimitExceeded{"max_waiting_claims", options_.max_waiting_claims, claims_.size() + 1});
       return false;
     }
-    WaitingClaim<K> claim{copy(sender), copy(envelope.front()),  asker.holder, asker.request, keys_, statuses_,
-                          now.lease,    now.lease + *claim_wait_};
-    if (!may_keep(claim.bytes())) return false;
+    WaitingClaim<K> claim{
+        copy(sender), copy(envelope.front()),  asker.holder, asker.request, place_of(asker), keys_, statuses_,
+        now.lease,    now.lease + *claim_wait_};
+    if (!may_keep(claim.bytes(), before ? claims_[*before].bytes() : 0)) return false;
     try {
       claims_.add(std::move(claim));
     } catch (const std::exception& failure) {
@@ -958,16 +979,19 @@ class HubCore {
     }
     hashes_.resize(entries_.size());
     for (std::size_t i = 0; i < entries_.size(); ++i) hashes_[i] = table().hash(entries_[i].key);
+    detail::FlatSet<K> came_with_it;  // where it counts what was absent before
     detail::look_ahead(table(), hashes_, [&](std::size_t i, Number hint) {
       attempt_for(i, [&] {
         if (absent_only) {
           if (outcomes_[i] != RegisterStatus::stored) return;
-          if (const auto* stored = stored_under(entries_[i].key, hashes_[i], hint)) {
+          const auto* stored = stored_under(entries_[i].key, hashes_[i], hint);
+          if (stored != nullptr && !came_with_it.contains(entries_[i].key)) {
             if (stored->value == entries_[i].value) return;
             return refuse_entry(
                 i, StorageError{"key " + key_hex(entries_[i].key) + " has another value, and this came late"},
                 RegisterStatus::superseded);
           }
+          came_with_it.insert(entries_[i].key);
         }
         if (!claims_.empty() && claims_.is_awaited(entries_[i].key)) freed_.push_back(entries_[i].key);
         if (auto refusal = store(entries_[i], hashes_[i], ours, now)) {

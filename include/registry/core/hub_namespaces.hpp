@@ -107,6 +107,12 @@ class HubNamespaces {
     reports_.add(now.lease, "a message from " + std::string{sender} + " was dropped: " + std::string{why});
   }
 
+  void denied(std::string_view name_space, ByteView message, const Error& why, Instant now) {
+    std::vector<Entry<K, V, M>> entries;
+    if (!on_refused_ || decode(message, entries)) return;
+    hand_to<K, V, M>(on_refused_, name_space, entries, why, now.lease, hook_failures_, reports_);
+  }
+
   template <class Reply>
   void tick(Instant now, Reply&& reply) {
     begin(now);

@@ -62,6 +62,14 @@ class RequestTable {
     return std::move(slots_.erase(is_apart ? apart_ : order_, *index).request);
   }
 
+  /// Calls `action(id, request)` for all of them; it must not add or take any.
+  template <class Action>
+  void for_each(Action action) {
+    for (const auto& list : {order_, apart_}) {
+      for (Index i = list.front; i != Slots::none; i = slots_.next(i)) action(slots_[i].id, slots_[i].request);
+    }
+  }
+
   /// The request that runs out first; nothing if there is none.
   std::optional<RequestId> first() const {
     const auto index = first_slot();

@@ -39,9 +39,9 @@ class SequenceTracker {
   /// Remembers at most `max_clients`, and at least one.
   explicit SequenceTracker(std::size_t max_clients) : max_clients_(std::max<std::size_t>(max_clients, 1)) {}
 
-  /// What to make of a registration, which its client may have sent before.
-  Arrival arrival(const ClientId& client, std::uint64_t sequence, bool is_resent) const {
-    const Client* known = look_up(client);
+  /// What to make of a registration, which its client may have sent before; it has spoken with it in any case.
+  Arrival arrival(const ClientId& client, std::uint64_t sequence, bool is_resent) {
+    const Client* known = find(client);
     if (known != nullptr && known->run_with(sequence) != known->runs.end()) return Arrival::repeated;
     // Also if it has certainly not come: others may have registered or removed its keys since.
     return is_resent ? Arrival::unknown : Arrival::first;

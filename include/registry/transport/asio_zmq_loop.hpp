@@ -348,6 +348,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     for (int rounds = 0; more && rounds < 4; ++rounds) {
       const SteadyTime time = now();
       receive(time);
+      follow_connections(time);
       expire(time);
       carry_out(time);
       if (close_) end_calls();
@@ -487,11 +488,29 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     }
   }
 
+  void follow_connections(SteadyTime time) {
+    registrations_socket_->watch->update(time);
+    // Where nobody was let in nothing was taken in.
+    if (queries_socket_->watch->update(time) == ConnectionNews::replaced) send_anew();
+  }
+
+  /// What is in flight goes the same way once more.
+  void send_anew() {
+    std::vector<RequestId> lost;
+    queries_.for_each([&](RequestId id, const std::shared_ptr<Query>& query) {
+      if (!query->sent_at || query->joined != 0) return;
+      query->sent_at.reset();
+      --in_flight_;
+      if (query != hello_) lost.push_back(id);
+    });
+    outgoing_.insert(outgoing_.begin(), lost.begin(), lost.end());
+  }
+
   /// Replaces a spent connection. False if there can be no new one now: whoever waits for it runs into his timeout.
   bool reconnect() {
     try {
       auto fresh = std::make_shared<AsioZmqSocket>(
-          strand_, open_client_socket(*context_, zmq::socket_type::dealer, config_), max_answer_frames);
+          strand_, open_client_socket(*context_, zmq::socket_type::dealer, config_, true), max_answer_frames);
       queries_socket_->close(abandoned_linger);
       queries_socket_ = std::move(fresh);
     } catch (const RegistryError& error) {
@@ -653,6 +672,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   bool send(AsioZmqSocket& to, ByteView first, ByteView second) {
+    // What a refused connection takes is lost, for as long as libzmq has not taken it down.
+    if (to.watch->due()) return false;
     const std::array<ByteView, 2> frames{first, second};
     const int failure = to.outbox.send(to.socket, frames);
     if (failure != 0 && failure != EAGAIN) throw zmq::error_t(failure);
@@ -708,10 +729,11 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   /// Whether a socket is ready for what is expected of it. Asking is the last thing done before waiting.
   bool has_work() {
-    const int wanted = (in_flight_ > 0 ? ZMQ_POLLIN : 0) | (is_blocked_ ? ZMQ_POLLOUT : 0);
+    const bool may_send = !queries_socket_->watch->due();
+    const int wanted = (in_flight_ > 0 ? ZMQ_POLLIN : 0) | (is_blocked_ && may_send ? ZMQ_POLLOUT : 0);
     const bool queries = expects_queries() && (ready_events(queries_socket_->socket) & wanted) != 0;
-    const bool registrations =
-        core_.batcher().has_batch() && (ready_events(registrations_socket_->socket) & ZMQ_POLLOUT) != 0;
+    const bool registrations = core_.batcher().has_batch() && !registrations_socket_->watch->due() &&
+                               (ready_events(registrations_socket_->socket) & ZMQ_POLLOUT) != 0;
     return queries || registrations;
   }
 
@@ -738,6 +760,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     };
     consider(writes_.next_deadline());
     consider(core_.batcher().deadline());
+    if (expects_queries()) consider(queries_socket_->watch->due());
+    if (core_.batcher().has_batch()) consider(registrations_socket_->watch->due());
     if (close_) consider(close_at_);
     return next;
   }

@@ -15,6 +15,7 @@
 #include <registry/transport/asio_zmq_service.hpp>
 #include <registry/transport/zmq_client_socket.hpp>
 #include <registry/transport/zmq_config.hpp>
+#include <registry/transport/zmq_connection_watch.hpp>
 #include <registry/transport/zmq_socket.hpp>
 
 namespace registry::detail {
@@ -27,58 +28,77 @@ struct AsioZmqSockets {
       : executor(std::move(io)),
         config(checked(std::move(given))),
         context(config.context ? std::exchange(config.context, nullptr) : AsioZmqService::of(executor).zmq_context()),
-        queries(open_client_socket(*context, zmq::socket_type::dealer, config)),
-        registrations(open_client_socket(*context, zmq::socket_type::push, config)) {}
+        queries(open_client_socket(*context, zmq::socket_type::dealer, config, true)),
+        registrations(open_client_socket(*context, zmq::socket_type::push, config, true)) {}
 
   asio::any_io_executor executor;
   ZmqTransportConfig config;
   std::shared_ptr<zmq::context_t> context;  // outlives the sockets
-  zmq::socket_t queries;
-  zmq::socket_t registrations;
+  ClientSocket queries;
+  ClientSocket registrations;
 };
 
 /// A ZeroMQ socket whose events are waited for on a strand. It is waited for only while somebody expects something, so
 /// that an idle client does not keep its io_context running.
 class AsioZmqSocket {
  public:
-  AsioZmqSocket(const AsioStrand& strand, zmq::socket_t opened, std::size_t max_frames)
-      : inbox(max_frames), socket(std::move(opened)), descriptor_(strand, event_descriptor(socket)) {}
+  /// One that is watched.
+  AsioZmqSocket(const AsioStrand& strand, ClientSocket opened, std::size_t max_frames)
+      : inbox(max_frames),
+        socket(std::move(opened.socket)),
+        watch(std::move(opened.watch)),
+        descriptor_(strand, event_descriptor(socket)),
+        watch_descriptor_(strand, watch->descriptor()) {}
   AsioZmqSocket(const AsioZmqSocket&) = delete;
   AsioZmqSocket& operator=(const AsioZmqSocket&) = delete;
   ~AsioZmqSocket() { close(abandoned_linger); }
 
-  /// Calls `handler()` when something may have changed. To be called only if the last thing that the socket was asked
-  /// answered that there is nothing to do: its descriptor is edge-triggered.
+  /// Calls `handler()` when something may have changed for the socket or its connection. To be called only if the last
+  /// thing that either was asked answered that there is nothing to do: their descriptors are edge-triggered.
   template <class Handler>
   static void wait(const std::shared_ptr<AsioZmqSocket>& self, Handler handler) {
-    if (std::exchange(self->waiting_, true)) return;
-    self->descriptor_.async_wait(
-        asio::posix::descriptor_base::wait_read, [self, handler = std::move(handler)](const std::error_code&) mutable {
-          self->waiting_ = false;
-          handler();
-        });
+    wait_on(self, self->descriptor_, self->waiting_, handler);
+    wait_on(self, self->watch_descriptor_, self->watching_, handler);
   }
 
   /// Ends a wait; its handler is still called.
   void stop_waiting() {
-    if (!waiting_) return;
     std::error_code ignored;  // there is nothing left to cancel then
-    descriptor_.cancel(ignored);
+    if (waiting_) descriptor_.cancel(ignored);
+    if (watching_) watch_descriptor_.cancel(ignored);
   }
 
   void close(std::chrono::nanoseconds linger) noexcept {
     if (!socket) return;
-    descriptor_.release();  // it is libzmq's
+    descriptor_.release();  // they are libzmq's
+    watch_descriptor_.release();
+    watch.reset();
     close_socket(socket, linger);
   }
 
   Inbox inbox;
   Outbox outbox;
   zmq::socket_t socket;
+  std::unique_ptr<ConnectionWatch> watch;  // null once it is closed
 
  private:
-  asio::posix::basic_stream_descriptor<AsioStrand> descriptor_;
+  using Descriptor = asio::posix::basic_stream_descriptor<AsioStrand>;
+
+  template <class Handler>
+  static void wait_on(const std::shared_ptr<AsioZmqSocket>& self, Descriptor& descriptor, bool& waiting,
+                      const Handler& handler) {
+    if (std::exchange(waiting, true)) return;
+    descriptor.async_wait(
+        asio::posix::descriptor_base::wait_read, [self, &waiting, handler](const std::error_code&) mutable {
+          waiting = false;
+          handler();
+        });
+  }
+
+  Descriptor descriptor_;
+  Descriptor watch_descriptor_;
   bool waiting_ = false;
+  bool watching_ = false;
 };
 
 }  // namespace registry::detail

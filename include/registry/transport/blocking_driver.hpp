@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <condition_variable>
 #include <cstddef>
 #include <exception>
@@ -75,12 +76,14 @@ class BlockingDriver {
   std::shared_ptr<ClaimState<K>> claim(std::vector<K> keys, std::chrono::nanoseconds wait) {
     fail_if_closed();
     const std::uint64_t number = next_claim();
-    const SteadyTime sent = transport_.now();
     auto call = Core::claim(number, std::move(keys), wait);
     // The wait has a time of its own: only what the answer takes beyond it counts against the request's.
     const auto limit = core_.options().request_timeout +
                        std::clamp<std::chrono::nanoseconds>(wait, std::chrono::nanoseconds::zero(), longest_wait);
-    auto state = std::make_shared<ClaimState<K>>(number, finish(try_once(call, sent + limit)), sent);
+    auto outcome = try_once(call, transport_.now() + limit);
+    // Of what an earlier request was granted the last one's withdrawal takes back nothing.
+    if (call.was_repeated && std::holds_alternative<Error>(outcome)) abandon(number, call.keys);
+    auto state = std::make_shared<ClaimState<K>>(number, finish(std::move(outcome)), call.asked);
     if (!state->held().empty()) watch(state);
     wake_for_sync();
     return state;
@@ -195,6 +198,8 @@ class BlockingDriver {
   /// What the transport sees of a call.
   template <class AnyCall>
   struct Running {
+    static constexpr bool is_claim = std::same_as<AnyCall, typename Core::Claim>;
+
     BlockingDriver& driver;
     AnyCall& call;
     std::optional<Outcome<typename AnyCall::Result>> outcome;
@@ -222,6 +227,21 @@ class BlockingDriver {
     bool keep_connection() const {
       const std::lock_guard lock(driver.mutex_);
       return driver.core_.echoes_envelopes() == true;
+    }
+
+    bool waits() const noexcept {
+      if constexpr (is_claim) return call.wait > call.wait.zero();
+      return false;
+    }
+
+    bool ask_again() {
+      if constexpr (is_claim) {
+        if (!waits()) return false;
+        const std::lock_guard lock(driver.mutex_);
+        driver.core_.ask_again(call, ++driver.last_request_, driver.transport_.now());
+        return true;
+      }
+      return false;
     }
   };
 
@@ -262,7 +282,15 @@ class BlockingDriver {
     // What is over cannot be had back of another hub, which does not know that it is: somebody else may hold it.
     const std::uint64_t granted_by = sent < claim.deadline() ? claim.incarnation() : 0;
     auto call = Core::renew(claim.number(), held, granted_by);
-    return claim.renewed(held, finish(try_once(call, deadline)), sent);
+    const RenewAnswer answer = finish(try_once(call, deadline));
+    std::vector<K> lost = claim.renewed(held, answer, sent);
+    // What was given back meanwhile may have been had back after that: nobody would give it back again.
+    std::vector<K> given_back;
+    for (std::size_t i = 0; i < held.size(); ++i) {
+      if (answer.statuses[i] == RenewStatus::held && !claim.holds(held[i])) given_back.push_back(held[i]);
+    }
+    abandon(claim.number(), std::move(given_back));
+    return lost;
   }
 
   /// Whether every registration of this client is to be acknowledged. A hub that has not said yet whether it insists is
@@ -275,7 +303,10 @@ class BlockingDriver {
         return core_.options().acknowledged || core_.hub_insists();
       }
     }
-    sync(transport_.now() + std::min(core_.options().request_timeout, core_.options().resend_interval), false);
+    // If it insists and does not say so now, what it refuses is reported.
+    attempt("asking the hub what it is", [&] {
+      sync(transport_.now() + std::min(core_.options().request_timeout, core_.options().resend_interval), false);
+    });
     const std::lock_guard lock(mutex_);
     return core_.hub_insists();
   }
@@ -533,6 +564,8 @@ class BlockingDriver {
       }
     } catch (const RegistryError& failure) {
       error = failure.error();
+    } catch (const std::exception& failure) {
+      error = TransportError{failure.what()};
     }
     if (error) throw Rejected(std::move(*error), {entries.begin(), entries.end()});
   }

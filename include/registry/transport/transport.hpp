@@ -31,7 +31,7 @@ concept HubHandler =
       handler.registration(peer, second, message);
       handler.malformed(name, why);
       handler.denied_query(sender, envelope, peer, name_space);
-      handler.denied_registration(peer, name_space);
+      handler.denied_registration(peer, message, name_space);
     };
 
 namespace detail {
@@ -41,7 +41,7 @@ struct HubHandlerArchetype {
   void registration(const PeerName&, std::optional<ByteView>, ByteView) {}
   void malformed(std::string_view, std::string_view) {}
   void denied_query(ByteView, Frames, const PeerName&, std::string_view) {}
-  void denied_registration(const PeerName&, std::string_view) {}
+  void denied_registration(const PeerName&, ByteView, std::string_view) {}
 };
 
 }  // namespace detail
@@ -70,6 +70,8 @@ concept HubTransport =
 ///   withdrawal          if the answer did not come: the two frames to send behind the query, so that what it may have
 ///                       been granted is given back; nothing if there is nothing to give back
 ///   keep_connection     false if an answer that comes late could be mistaken for a later one on the same connection
+///   waits               whether the hub may keep it for long, so that its connection may be lost meanwhile
+///   ask_again           the connection was made anew: true if it is to be sent again, as its frames are from now on
 template <class E>
 concept Exchange = requires(E& exchange, Frames frames) {
   { exchange.envelope() } -> std::convertible_to<ByteView>;
@@ -77,6 +79,8 @@ concept Exchange = requires(E& exchange, Frames frames) {
   { exchange.accept(frames) } -> std::same_as<bool>;
   { exchange.withdrawal() } -> std::same_as<std::optional<std::pair<Bytes, Bytes>>>;
   { exchange.keep_connection() } -> std::same_as<bool>;
+  { exchange.waits() } -> std::same_as<bool>;
+  { exchange.ask_again() } -> std::same_as<bool>;
 };
 
 namespace detail {
@@ -87,6 +91,8 @@ struct ExchangeArchetype {
   bool accept(Frames) { return true; }
   std::optional<std::pair<Bytes, Bytes>> withdrawal() { return std::nullopt; }
   bool keep_connection() { return true; }
+  bool waits() { return false; }
+  bool ask_again() { return false; }
 };
 
 }  // namespace detail

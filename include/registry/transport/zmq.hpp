@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,6 +29,7 @@
 #include <registry/transport/transport.hpp>
 #include <registry/transport/zmq_client_socket.hpp>
 #include <registry/transport/zmq_config.hpp>
+#include <registry/transport/zmq_connection_watch.hpp>
 #include <registry/transport/zmq_socket.hpp>
 
 namespace registry {
@@ -63,6 +65,7 @@ class ZmqTransport {
     const SteadyTime start = now();
     try {
       Borrowed connection(*state_);
+      if (exchange.waits()) state_->watch(*connection);
       Wait outcome = state_->send(*connection, {exchange.envelope(), exchange.message()}, deadline);
       if (outcome == Wait::ready) {
         outcome = receive(*connection, exchange, start, deadline);
@@ -131,12 +134,16 @@ class ZmqTransport {
   static constexpr std::chrono::milliseconds patience{10};
 
   struct Socket {
-    explicit Socket(zmq::socket_t opened) : socket(std::move(opened)), descriptor(detail::event_descriptor(socket)) {}
+    explicit Socket(detail::ClientSocket opened)
+        : socket(std::move(opened.socket)),
+          descriptor(detail::event_descriptor(socket)),
+          watch(std::move(opened.watch)) {}
 
     int send(const std::array<ByteView, 2>& frames) { return outbox.send(socket, frames); }
 
     zmq::socket_t socket;
     int descriptor;
+    std::unique_ptr<detail::ConnectionWatch> watch;
     detail::Outbox outbox;
   };
 
@@ -153,17 +160,24 @@ class ZmqTransport {
     explicit State(ZmqTransportConfig given)
         : config(detail::checked(std::move(given))),
           context(detail::context_or_own(std::exchange(config.context, nullptr))),
-          registrations(detail::open_client_socket(*context, zmq::socket_type::push, config)),
+          registrations(detail::open_client_socket(*context, zmq::socket_type::push, config, true)),
           idle(connect()),
           idle_count(1),
           deadlines(config.log) {}
 
     std::unique_ptr<Connection> connect() {
-      zmq::socket_t socket = detail::open_client_socket(*context, zmq::socket_type::dealer, config);
+      // Where there are no keys a hub can refuse nobody, and what has no answer twice in a row is replaced in any case.
+      auto opened = detail::open_client_socket(*context, zmq::socket_type::dealer, config, config.curve.has_value());
       detail::zmq_attempt("set up a ZeroMQ socket", [&] {
-        socket.set(zmq::sockopt::rcvtimeo, static_cast<int>(patience.count()));
+        opened.socket.set(zmq::sockopt::rcvtimeo, static_cast<int>(patience.count()));
       });
-      return std::make_unique<Connection>(std::move(socket));
+      return std::make_unique<Connection>(std::move(opened));
+    }
+
+    void watch(Connection& connection) {
+      if (connection.watch) return;
+      connection.watch =
+          std::make_unique<detail::ConnectionWatch>(*context, connection.socket, config.query_addr, config, true);
     }
 
     /// Counts a call that is in progress, so that `close` can wait for it.
@@ -204,20 +218,29 @@ class ZmqTransport {
       } else {
         const auto limit = closed ? linger : detail::abandoned_linger;
         lock.unlock();
-        detail::close_socket(connection->socket, limit);
+        close_socket(*connection, limit);
         lock.lock();
       }
       leave();
     }
 
+    static void close_socket(Socket& socket, std::chrono::nanoseconds limit) noexcept {
+      socket.watch.reset();
+      detail::close_socket(socket.socket, limit);
+    }
+
     Wait send(Socket& to, const std::array<ByteView, 2>& frames, SteadyTime deadline) {
-      while (const int failure = to.send(frames)) {
-        if (failure != EAGAIN) throw zmq::error_t(failure);
-        while ((detail::ready_events(to.socket) & ZMQ_POLLOUT) == 0) {
-          if (const Wait outcome = sleep(to, deadline); outcome != Wait::ready) return outcome;
+      while (true) {
+        if (to.watch) to.watch->update(std::chrono::steady_clock::now());
+        // What a refused connection takes is lost, for as long as libzmq has not taken it down.
+        if (!to.watch || !to.watch->due()) {
+          const int failure = to.send(frames);
+          if (failure == 0) return Wait::ready;
+          if (failure != EAGAIN) throw zmq::error_t(failure);
+          if ((detail::ready_events(to.socket) & ZMQ_POLLOUT) != 0) continue;
         }
+        if (const Wait outcome = sleep(to, deadline); outcome != Wait::ready) return outcome;
       }
-      return Wait::ready;
     }
 
     /// Until something may have changed for the socket, which has just said that there is nothing to do.
@@ -225,8 +248,13 @@ class ZmqTransport {
       if (closed) return Wait::closed;
       const SteadyTime time = std::chrono::steady_clock::now();
       if (deadline <= time) return Wait::timed_out;
-      std::array<pollfd, 2> descriptors{{{socket.descriptor, POLLIN, 0}, {wake_up.descriptor(), POLLIN, 0}}};
-      detail::sleep_on(descriptors, deadline - time);
+      std::array<pollfd, 3> descriptors{{{socket.descriptor, POLLIN, 0}, {wake_up.descriptor(), POLLIN, 0}}};
+      if (!socket.watch) {
+        detail::sleep_on(std::span{descriptors}.first(2), deadline - time);
+        return Wait::ready;
+      }
+      descriptors[2] = {socket.watch->descriptor(), POLLIN, 0};
+      detail::sleep_on(descriptors, std::min(deadline, socket.watch->due().value_or(deadline)) - time);
       return Wait::ready;
     }
 
@@ -248,10 +276,10 @@ class ZmqTransport {
       }
       // Nobody else comes here, or to the sockets, any more.
       while (idle) {
-        detail::close_socket(idle->socket, limit);
+        close_socket(*idle, limit);
         idle = std::move(idle->next);
       }
-      detail::close_socket(registrations.socket, limit);
+      close_socket(registrations, limit);
       context.reset();
     }
 
@@ -318,6 +346,11 @@ class ZmqTransport {
       if (received == detail::Inbox::Received::message && exchange.accept(connection.inbox.frames())) return Wait::ready;
       if (received == detail::Inbox::Received::nothing) {
         if (flags == ZMQ_DONTWAIT) {
+          if (is_to_be_sent_again(connection, exchange)) {
+            const Wait outcome = state_->send(connection, {exchange.envelope(), exchange.message()}, deadline);
+            if (outcome != Wait::ready) return outcome;
+            continue;
+          }
           if (const Wait outcome = state_->sleep(connection, deadline); outcome != Wait::ready) return outcome;
         }
       } else if (state_->closed) {
@@ -327,6 +360,16 @@ class ZmqTransport {
       }
       flags = ZMQ_DONTWAIT;
     }
+  }
+
+  /// Whether the query is lost, or may be, with its connection, which is there again.
+  template <Exchange E>
+  static bool is_to_be_sent_again(Connection& connection, E& exchange) {
+    if (!connection.watch) return false;
+    const auto news = connection.watch->update(std::chrono::steady_clock::now());
+    if (news == detail::ConnectionNews::none) return false;
+    // Where nobody was let in nothing was taken in.
+    return exchange.ask_again() || news == detail::ConnectionNews::replaced;
   }
 
   static Error failure(std::string_view operation, const zmq::error_t& error) {

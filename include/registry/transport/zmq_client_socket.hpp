@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <utility>
 
 #include <zmq.hpp>
 
 #include <registry/transport/zmq_config.hpp>
+#include <registry/transport/zmq_connection_watch.hpp>
 #include <registry/transport/zmq_curve.hpp>
 #include <registry/transport/zmq_socket.hpp>
 
@@ -29,10 +31,15 @@ inline ZmqTransportConfig checked(ZmqTransportConfig config) {
   return config;
 }
 
+struct ClientSocket {
+  zmq::socket_t socket;
+  std::unique_ptr<ConnectionWatch> watch;  // null if its connection is not watched
+};
+
 /// A DEALER for queries or a PUSH for registrations, on its way to the hub.
 /// Throws RegistryError{TransportError}, with the address, for what is none.
-inline zmq::socket_t open_client_socket(zmq::context_t& context, zmq::socket_type type,
-                                        const ZmqTransportConfig& config) {
+inline ClientSocket open_client_socket(zmq::context_t& context, zmq::socket_type type, const ZmqTransportConfig& config,
+                                       bool is_watched) {
   const bool for_queries = type == zmq::socket_type::dealer;
   const std::string& address = for_queries ? config.query_addr : config.register_addr;
   const int hwm = (for_queries ? config.dealer_hwm : config.push_hwm).value_or(config.hwm);
@@ -47,8 +54,11 @@ inline zmq::socket_t open_client_socket(zmq::context_t& context, zmq::socket_typ
       set_bytes(socket, ZMQ_CURVE_SECRETKEY, config.curve->secret_key.bytes());
     }
   });
+  // Before it connects: what comes of that may be known at once.
+  std::unique_ptr<ConnectionWatch> watch;
+  if (is_watched) watch = std::make_unique<ConnectionWatch>(context, socket, address, config, false);
   connect_socket(socket, for_queries ? "queries" : "registrations", address);
-  return socket;
+  return {std::move(socket), std::move(watch)};
 }
 
 }  // namespace registry::detail

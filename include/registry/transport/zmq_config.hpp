@@ -54,7 +54,7 @@ struct ZmqTransportConfig {
   /// terminated before the transport is closed. Null: one of the transport's own, or, over Asio, of the io_context's.
   std::shared_ptr<zmq::context_t> context = nullptr;
   /// The keys by which hub and client know each other; nothing: the connection is neither encrypted nor known. A client
-  /// whose key the hub refuses hears nothing: its queries time out, its registrations are lost or find no room.
+  /// whose key the hub refuses hears nothing, and its queries time out; it tries again by itself, after the pauses above.
   std::optional<CurveClient> curve = std::nullopt;
   /// Hears of what no caller can be told.
   LogHook log = log_to_stderr;

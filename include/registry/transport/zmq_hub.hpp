@@ -285,7 +285,7 @@ class ZmqHubTransport {
       const Frames frames = inbox.frames();
       const auto second = frames.size() == 2 ? std::optional{frames.back()} : std::nullopt;
       if (const auto name = state_->denied(inbox, second)) {
-        handler.denied_registration(sender, *name);
+        handler.denied_registration(sender, frames.front(), *name);
       } else {
         handler.registration(sender, second, frames.front());
       }

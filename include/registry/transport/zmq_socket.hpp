@@ -79,6 +79,8 @@ inline std::shared_ptr<zmq::context_t> context_or_own(const std::shared_ptr<zmq:
   if (given) return given;
   return zmq_attempt("open a ZeroMQ context", [] {
     auto context = std::make_shared<zmq::context_t>();
+    // A connection that is watched takes three of them, and a client one connection for each call at a time.
+    context->set(zmq::ctxopt::max_sockets, 4'096);
 #ifdef SCHED_BATCH
     // Where libzmq's thread shares a core with the one that gives it messages, it then waits until that has no more of
     // them, and does not take the core from it for each: half the cost of a message is in these changes. Only where

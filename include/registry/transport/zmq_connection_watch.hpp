@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <zmq.hpp>
+
+#include <registry/core/instant.hpp>
+#include <registry/transport/zmq_config.hpp>
+#include <registry/transport/zmq_socket.hpp>
+
+namespace registry::detail {
+
+/// What has become of a connection since it was last asked.
+enum class ConnectionNews {
+  none,
+  renewed,   ///< it was lost and stands again: what was sent over it before may be lost
+  replaced,  ///< it was refused and is being made anew: what was sent before is lost
+};
+
+/// Hears of what becomes of the connection of a client's socket. One that is lost libzmq makes anew by itself, but not
+/// one whose handshake failed, for instance because the hub does not know the client's key: that is made anew here,
+/// after a pause that doubles for as long as it fails. To be used by who may use the socket, and gone before it closes.
+class ConnectionWatch {
+ public:
+  /// `has_stood`: whether the connection may stand already. Throws RegistryError{TransportError}, for instance if the
+  /// context has no room for the sockets that this takes.
+  ConnectionWatch(zmq::context_t& context, zmq::socket_ref socket, std::string address,
+                  const ZmqTransportConfig& config, bool has_stood)
+      : socket_(socket),
+        address_(std::move(address)),
+        first_pause_(std::max(config.reconnect_interval, shortest_pause)),
+        longest_pause_(std::max(config.reconnect_interval_max, first_pause_)),
+        pause_(first_pause_),
+        has_stood_(has_stood),
+        events_(zmq_attempt("open a socket for events", [&] { return open(context, socket); })),
+        descriptor_(event_descriptor(events_)) {}
+  ConnectionWatch(const ConnectionWatch&) = delete;
+  ConnectionWatch& operator=(const ConnectionWatch&) = delete;
+
+  /// First nothing more is to be told: libzmq's thread would wait for ever to tell it to nobody.
+  ~ConnectionWatch() { zmq_socket_monitor(socket_.handle(), nullptr, 0); }
+
+  /// Readable when something may have happened. Edge-triggered: sleep on it only after `update`.
+  int descriptor() const noexcept { return descriptor_; }
+
+  /// While the connection is refused: when it is made anew.
+  std::optional<SteadyTime> due() const noexcept { return due_; }
+
+  /// Takes in what has happened, and makes the connection anew if that is due.
+  ConnectionNews update(SteadyTime now) {
+    bool is_renewed = false;
+    while (inbox_.receive(events_) != Inbox::Received::nothing) is_renewed = take(now) || is_renewed;
+    if (due_ && *due_ <= now) {
+      reconnect();
+      return ConnectionNews::replaced;
+    }
+    return is_renewed ? ConnectionNews::renewed : ConnectionNews::none;
+  }
+
+ private:
+  /// Against an interval of 0: each try costs the hub a handshake.
+  static constexpr std::chrono::milliseconds shortest_pause{10};
+
+  static zmq::socket_t open(zmq::context_t& context, zmq::socket_ref watched) {
+    static std::atomic<std::uint64_t> count = 0;
+    const std::string address = "inproc://registry-connection-" + std::to_string(++count);
+    zmq::socket_t events(context, zmq::socket_type::pair);
+    events.set(zmq::sockopt::linger, 0);
+    // libzmq's thread waits while there is no room for an event, or nobody to tell it to, and with it everything does.
+    events.set(zmq::sockopt::sndhwm, 0);
+    events.set(zmq::sockopt::rcvhwm, 0);
+    events.connect(address);
+    // Few and far between, so that they do not pile up where nobody asks: each of these takes a handshake.
+    constexpr int wanted =
+        ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
+    if (zmq_socket_monitor(watched.handle(), address.c_str(), wanted) != 0) throw zmq::error_t();
+    return events;
+  }
+
+  /// Whether the connection stands again that has stood before.
+  bool take(SteadyTime now) {
+    std::uint16_t event = 0;
+    if (inbox_.frames().empty() || inbox_.frames().front().size() < sizeof event) return false;
+    std::memcpy(&event, inbox_.frames().front().data(), sizeof event);
+    if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+      pause_ = first_pause_;
+      due_.reset();
+      return std::exchange(has_stood_, true);
+    }
+    if (!due_) due_ = now + pause_;
+    return false;
+  }
+
+  void reconnect() {
+    due_.reset();
+    pause_ = std::min(2 * pause_, longest_pause_);
+    has_stood_ = false;
+    zmq_attempt("connect anew to \"" + address_ + "\"", [&] {
+      if (zmq_disconnect(socket_.handle(), address_.c_str()) != 0 && zmq_errno() != ENOENT) throw zmq::error_t();
+      socket_.connect(address_);
+    });
+  }
+
+  zmq::socket_ref socket_;
+  std::string address_;
+  std::chrono::milliseconds first_pause_;
+  std::chrono::milliseconds longest_pause_;
+  std::chrono::milliseconds pause_;
+  std::optional<SteadyTime> due_;
+  bool has_stood_;
+  zmq::socket_t events_;
+  int descriptor_;
+  Inbox inbox_{2};
+};
+
+}  // namespace registry::detail

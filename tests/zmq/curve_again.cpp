@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// A client that was refused goes on by itself once a hub lets it in.
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "zmq/keys.hpp"
+#include "zmq/sockets.hpp"
+
+using namespace registry;
+using namespace zmq_test;
+
+TEST_CASE("a client whose key is put on the list is let in by the hub that has it, without being built anew") {
+  const auto key = CurveSecretKey::random();
+  RestartedHub place({});
+  auto worker = client_of(place.to(key), "default", 1s);
+  worker.register_blocks({{1, 10}});
+  worker.flush();
+  CHECK(error_of([&] { worker.can_offload({2}); }));
+  CHECK(place.hub->log.contains("was refused"));
+
+  place.restart(std::vector{allow(key)});
+  CHECK(worker.can_offload({2}).can_offload.size() == 1);
+  // What it has registered while it was refused was kept.
+  CHECK(eventually([&] { return place.hub->stats().stored == 1; }));
+  worker.register_blocks({{2, 20}});
+  worker.flush();
+  CHECK(eventually([&] { return place.hub->stats().stored == 2; }));
+}
+
+TEST_CASE("a call that is made while its client is refused is answered once it is let in") {
+  const auto key = CurveSecretKey::random();
+  RestartedHub place({});
+  auto worker = client_of(place.to(key));
+  std::size_t granted = 0;
+  std::thread call([&] { granted = worker.can_offload({1}).can_offload.size(); });
+  CHECK(eventually([&] { return place.hub->log.texts().size() >= 3; }));  // it tries, and tries again
+  place.restart(std::vector{allow(key)});
+  call.join();
+  CHECK(granted == 1);
+}
+
+TEST_CASE("a client that a restarted hub refuses is let in by the next one that does not") {
+  const auto key = CurveSecretKey::random();
+  RestartedHub place({allow(key)});
+  auto worker = client_of(place.to(key), "default", 2s);
+  CHECK(worker.can_offload({1}).can_offload.size() == 1);
+  worker.register_blocks({{1, 10}});
+  worker.flush();
+  CHECK(eventually([&] { return place.hub->stats().stored == 1; }));
+  place.restart(std::vector<CurveAllowedClient>{});
+  CHECK(eventually([&] { return place.hub->log.contains("was refused"); }));
+  place.restart(std::vector{allow(key)});
+  CHECK(worker.can_offload({2}).can_offload.size() == 1);
+  worker.register_blocks({{2, 20}});
+  worker.flush();
+  CHECK(eventually([&] { return worker.match({2}).size() == 1; }));
+}
+
+TEST_CASE("a client with keys that met a hub without is let in by the hub that has them") {
+  const auto key = CurveSecretKey::random();
+  RestartedHub place({allow(key)});
+  const auto config = place.to(key);
+  place.restart(std::nullopt);
+  auto worker = client_of(config, "default", 1s);
+  worker.register_blocks({{1, 10}});
+  worker.flush();
+  CHECK(error_of([&] { worker.can_offload({2}); }));
+  place.restart(std::vector{allow(key)});
+  CHECK(worker.can_offload({2}).can_offload.size() == 1);
+  CHECK(eventually([&] { return place.hub->stats().stored == 1; }));
+}
+
+TEST_CASE("a client that is refused tries again ever more slowly, up to a bound") {
+  const auto key = CurveSecretKey::random();
+  KeyedHub hub({});
+  ZmqTransportConfig config = hub.to(key);
+  config.reconnect_interval = 50ms;
+  config.reconnect_interval_max = 200ms;
+  auto worker = client_of(config, "default", 1s);
+  CHECK(error_of([&] { worker.can_offload({1}); }));
+  // The query connection, at 0, 50, 150, 350, 550 ... ms, and once that for registrations, which nobody uses.
+  CHECK(hub.log.texts().size() >= 4);
+  CHECK(hub.log.texts().size() <= 10);
+}

@@ -252,12 +252,13 @@ TEST_CASE("entries of which one cannot be encoded are all refused") {
 TEST_CASE("a remove travels behind the registrations of its keys") {
   const auto script = std::make_shared<Script>();
   auto worker = fake_client(script).request_timeout(900ms).registered_ttl(5s).log(nullptr).build();
+  worker.register_blocks(blocks(1, 2));
+  script->asked.clear();
   script->answer = [&](ByteView envelope, ByteView) {
     // By then they are on their way.
     CHECK(script->pushed.size() == 1);
     return always(count(MessageType::remove_response, 1))(envelope, {});
   };
-  worker.register_blocks(blocks(1, 2));
   SECTION("which are handed over first, and waited for by the hub") {
     CHECK(worker.remove({2, 7}) == 1);
     CHECK(Envelope::decode(script->asked.at(0).envelope).value().after == 1);

@@ -222,6 +222,7 @@ TEST_CASE("keys that this client has registered are stored to it without asking"
   const auto script = script_with(always(statuses({granted})));
   auto worker = fake_client(script).registered_ttl(10s).build();
   worker.register_blocks({{1, 10, {}}});
+  script->asked.clear();
   const auto answer = worker.can_offload({1, 2});
   CHECK(answer.already_stored == std::vector<Block>{1});
   CHECK(answer.can_offload == std::vector<Block>{2});

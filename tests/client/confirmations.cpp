@@ -70,6 +70,7 @@ TEST_CASE("a registration that came is confirmed and not sent again") {
   auto alice = worker_of(hub).build();
   alice.register_blocks({{1, 10, {}}});
   alice.flush();
+  hub.queries.clear();
   for (int i = 0; i < 5; ++i) hub.advance(1s);
   CHECK(hub.registrations == 1);
   CHECK(syncs(hub) == 1);
@@ -291,6 +292,7 @@ TEST_CASE("half of the bound makes a client ask before its time") {
   LossyHub hub;
   auto alice = worker_of(hub).batch_size(1).max_unconfirmed_bytes(2000).build();
   alice.register_blocks({{1, 10, {}}});
+  hub.queries.clear();
   hub.advance(1ms);
   CHECK(syncs(hub) == 0);
   for (Block key = 2; key < 10; ++key) alice.register_blocks({{key, 10, {}}});
@@ -298,13 +300,14 @@ TEST_CASE("half of the bound makes a client ask before its time") {
   CHECK(syncs(hub) == 1);
 }
 
-TEST_CASE("a client that is told not to keep anything does not ask") {
+TEST_CASE("a client that is told not to keep anything asks what hub it is, and no more") {
   LossyHub hub;
   auto alice = worker_of(hub).max_unconfirmed_bytes(0).build();
   alice.register_blocks({{1, 10, {}}});
+  CHECK(syncs(hub) == 1);
   hub.advance(2s);
   CHECK(alice.close(1s).empty());
-  CHECK(syncs(hub) == 0);
+  CHECK(syncs(hub) == 1);
 }
 
 TEST_CASE("a hub that confirms nothing is not asked again, and nothing is kept for it") {
@@ -335,9 +338,10 @@ TEST_CASE("a hub that cannot confirm for now is asked again") {
   script->answer = always(words(MessageType::error_response, "limit exceeded: max_waiting allows 1, got 2"));
   alice.register_blocks({{1, 10, {}}});
   alice.flush();
+  CHECK(script->asked.size() == 1);
   script->advance(1s);
   script->advance(1s);
-  CHECK(script->asked.size() == 2);
+  CHECK(script->asked.size() == 3);
   CHECK(alice.close(0s) == std::vector<BlockEntry>{{1, 10, {}}});
 }
 
@@ -355,6 +359,15 @@ TEST_CASE("to a hub that insists every registration is acknowledged: who is late
   CHECK(late->entries() == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
 }
 
+TEST_CASE("to a hub that insists a registration is acknowledged although nothing was ever asked before") {
+  LossyHub hub(insisting());
+  auto alice = worker_of(hub).build();
+  const auto late = undelivered([&] { alice.register_blocks({{1, 10, {}}}); });
+  REQUIRE(late);
+  CHECK(late->as<LeaseConflict>() != nullptr);
+  CHECK(hub.registrations == 0);
+}
+
 TEST_CASE("what the hub has refused is not stored to its client either") {
   LossyHub hub({}, 1);
   auto alice = worker_of(hub).local_cache(10).build();
@@ -367,11 +380,14 @@ TEST_CASE("what the hub has refused is not stored to its client either") {
 
 TEST_CASE("what a hub has refused of what was pushed is reported with the entries and the reason") {
   const Losses losses;
-  SECTION("by one that insists, to a client that has only ever registered") {
+  SECTION("by one that insists, and was not there when it was asked") {
     LossyHub hub(insisting());
     auto alice = worker_of(hub).on_undelivered(losses).build();
+    hub.is_away = true;
     alice.register_blocks({{1, 10, {}}, {2, 20, {}}});
     alice.flush();
+    hub.is_away = false;
+    hub.advance(1s);
     hub.advance(1s);
     REQUIRE(losses.all->size() == 1);
     CHECK(losses.all->front().first == std::vector<BlockEntry>{{1, 10, {}}, {2, 20, {}}});
@@ -522,6 +538,7 @@ TEST_CASE("an acknowledged registration keeps its place when it is sent again") 
   const auto script = std::make_shared<Script>();
   auto alice = fake_client(script).resend_interval(1s).register_timeout(3s).build();
   alice.register_blocks({{1, 10, {}}});
+  script->asked.clear();
   script->answer = [&](ByteView, ByteView) -> std::vector<std::vector<Bytes>> {
     script->now += 1s;
     return {};

@@ -252,17 +252,17 @@ class BlockingDriver {
     return claim.renewed(held, finish(try_once(call, deadline)), sent);
   }
 
-  /// Whether every registration of this client is to be acknowledged. Where the hub has shown that it is there, but not
-  /// said yet whether it insists, it is asked, once.
+  /// Whether every registration of this client is to be acknowledged. A hub that has not said yet whether it insists is
+  /// asked, once, and if it is not there soon hears of what it was sent later.
   bool acknowledges_all() {
     {
       const std::lock_guard lock(mutex_);
-      const bool may_ask = !core_.knows_hub() && core_.echoes_envelopes() == true && core_.may_confirm();
+      const bool may_ask = !core_.knows_hub() && core_.may_confirm();
       if (core_.options().acknowledged || !may_ask || std::exchange(has_asked_hub_, true)) {
         return core_.options().acknowledged || core_.hub_insists();
       }
     }
-    sync(transport_.now() + core_.options().request_timeout, false);
+    sync(transport_.now() + std::min(core_.options().request_timeout, core_.options().resend_interval), false);
     const std::lock_guard lock(mutex_);
     return core_.hub_insists();
   }

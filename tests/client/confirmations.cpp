@@ -509,6 +509,24 @@ TEST_CASE("a refusal by the hub that has granted is the last word") {
   CHECK(std::ranges::count(hub.queries, MessageType::register_entries) == 1);
 }
 
+TEST_CASE("an answer to a claim that names another hub is enough to forget what the first had said") {
+  LossyHub hub;
+  auto alice = worker_of(hub).local_cache(100).build();
+  auto bob = worker_of(hub).build();
+  bob.register_blocks({{7, 70, {}}});
+  bob.flush();
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  hub.advance(1s);
+  CHECK(alice.can_offload({1, 7}).already_stored.size() == 2);
+  hub.restart();
+  bob.can_offload({3});
+  const auto claim = alice.claim({3});  // is granted nothing
+  CHECK(alice.can_offload({1, 7}).can_offload == std::vector<Block>{1, 7});
+  hub.advance(0s);
+  CHECK(alice.stats().hubs_met == 2);
+}
+
 TEST_CASE("a registration behind one that was lost is sent again when the hub refuses to wait any longer") {
   LossyHub hub;
   auto alice = worker_of(hub).resend_interval(3s).register_timeout(10s).build();

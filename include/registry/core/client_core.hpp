@@ -715,6 +715,7 @@ class ClientCore {
   Outcome<ClaimAnswer<K>> read_answer(Claim& call, ByteView message, SteadyTime now) {
     const auto parts = split_trailer<4>(message);
     if (!parts) return Error{MessageTooShort{32, message.size()}};
+    hear_of(parts->second[0], now);
     Outcome<OffloadResult<K>> outcome = read_answer(static_cast<Offload&>(call), parts->first, now);
     if (auto* error = std::get_if<Error>(&outcome)) return std::move(*error);
     const auto& [incarnation, token, ttl, waited] = parts->second;
@@ -722,7 +723,7 @@ class ClientCore {
         std::get<OffloadResult<K>>(std::move(outcome)), incarnation, token, time_of(ttl), time_of(waited)};
   }
 
-  Outcome<RenewAnswer> read_answer(Renew& call, ByteView message, SteadyTime) {
+  Outcome<RenewAnswer> read_answer(Renew& call, ByteView message, SteadyTime now) {
     const auto parts = split_trailer<2>(message);
     if (!parts) return Error{MessageTooShort{16, message.size()}};
     RenewAnswer answer{{}, parts->second[0], time_of(parts->second[1])};
@@ -730,7 +731,16 @@ class ClientCore {
     if (answer.statuses.size() != call.keys.size()) {
       return Error{DecodeError{"statuses, one per key", call.keys.size(), answer.statuses.size()}};
     }
+    hear_of(answer.incarnation, now);
     return answer;
+  }
+
+  /// Whatever it answers, a hub that is another one than before is to be asked what has become of everything.
+  void hear_of(std::uint64_t incarnation, SteadyTime now) {
+    if (!incarnation_ || *incarnation_ == incarnation) return;
+    cache_.clear();
+    registered_.clear();
+    schedule_sync(now);
   }
 
   Outcome<SyncAnswer> read_answer(Sync&, ByteView message, SteadyTime) {

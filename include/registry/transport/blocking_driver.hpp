@@ -82,13 +82,16 @@ class BlockingDriver {
                        std::clamp<std::chrono::nanoseconds>(wait, std::chrono::nanoseconds::zero(), longest_wait);
     auto state = std::make_shared<ClaimState<K>>(number, finish(try_once(call, sent + limit)), sent);
     if (!state->held().empty()) watch(state);
+    wake_for_sync();
     return state;
   }
 
   /// Extends the leases of a claim; answers which of its keys it no longer holds.
   std::vector<K> renew(ClaimState<K>& claim) {
     fail_if_closed();
-    return renew(claim, transport_.now() + core_.options().request_timeout);
+    auto gone = renew(claim, transport_.now() + core_.options().request_timeout);
+    wake_for_sync();
+    return gone;
   }
 
   /// Gives back leases of a claim, without waiting for the hub. What does not reach it runs out.
@@ -240,6 +243,16 @@ class BlockingDriver {
       due = core_.sync_due();
     }
     if (due) attempt("setting a timer for a claim", [&] { transport_.wake_at(*due); });
+  }
+
+  /// What a hub has just answered may have shown that it is another one.
+  void wake_for_sync() {
+    std::optional<SteadyTime> due;
+    {
+      const std::lock_guard lock(mutex_);
+      due = core_.sync_due();
+    }
+    if (due) attempt("setting a timer for a confirmation", [&] { transport_.wake_at(*due); });
   }
 
   std::vector<K> renew(ClaimState<K>& claim, SteadyTime deadline) {

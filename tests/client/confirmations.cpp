@@ -77,7 +77,7 @@ TEST_CASE("a registration that came is confirmed and not sent again") {
   CHECK(hub.hub->stats().repeated == 0);
 }
 
-TEST_CASE("what is sent again overwrites nothing that came later, and undoes no removal") {
+TEST_CASE("what is sent again overwrites nothing that came later; a removal before it has come removes nothing") {
   LossyHub hub;
   auto alice = worker_of(hub).build();
   auto bob = worker_of(hub).build();
@@ -87,8 +87,25 @@ TEST_CASE("what is sent again overwrites nothing that came later, and undoes no 
   hub.loses_registrations = false;
   bob.register_blocks({{1, 11, {}}});
   bob.flush();
+  CHECK(bob.remove({2}) == 0);
   hub.advance(1s);
   CHECK(bob.match({1, 2}) == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
+}
+
+TEST_CASE("a removal is not undone by a copy of what it has removed") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  auto bob = worker_of(hub).build();
+  std::size_t sent = 0;
+  hub.answers = [&](MessageType type) {
+    if (type != MessageType::register_entries) return true;
+    if (++sent == 2) CHECK(bob.remove({1}) == 1);
+    return sent > 1;
+  };
+  CHECK(alice.register_acknowledged({{1, 10, {}}}).all_stored());
+  CHECK(sent == 2);
+  CHECK(bob.match({1}).empty());
+  CHECK(hub.hub->stats().repeated == 1);
 }
 
 TEST_CASE("a new value that was lost, and comes late, does not take the place of the one that is stored") {

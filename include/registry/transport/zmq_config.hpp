@@ -94,6 +94,9 @@ struct ZmqHubConfig {
   std::optional<int> router_hwm = std::nullopt;
   /// For registrations that wait to be read; at the mark their senders wait.
   std::optional<int> pull_hwm = std::nullopt;
+  /// What answers of 4 KiB and more that one client has not read may take, in bytes: further ones to it are given up,
+  /// as at the mark, unless there is none before.
+  std::size_t max_pending_bytes = std::size_t{64} << 20U;
   /// Bytes in a frame; a longer one closes the connection that it came by, before it was read into memory.
   std::int64_t max_message_size = 256LL * 1024 * 1024;
   /// Frames before the message of a query, to be echoed; a query with more is malformed.

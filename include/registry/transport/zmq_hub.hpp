@@ -25,6 +25,7 @@
 #include <registry/error.hpp>
 #include <registry/log.hpp>
 #include <registry/message.hpp>
+#include <registry/transport/pending_bytes.hpp>
 #include <registry/transport/transport.hpp>
 #include <registry/transport/zap_handler.hpp>
 #include <registry/transport/zmq_config.hpp>
@@ -96,12 +97,20 @@ class ZmqHubTransport {
     }
   }
 
-  /// False if the recipient is gone or stands at its high-water mark; the answer is given up then, whole. Throws
+  /// False if the recipient is gone, or has not read as much as it may; the answer is given up then, whole. Throws
   /// RegistryError{TransportError} if the context was terminated, std::bad_alloc before anything is sent.
   bool send(ByteView recipient, Frames envelope, ByteView message) {
     Socket& queries = state_->queries;
     queries.drained = false;
-    switch (const int failure = state_->outbox.send(queries.socket, recipient, envelope, message)) {
+    int failure = 0;
+    if (message.size() < detail::PendingBytes::least) {
+      failure = state_->outbox.send(queries.socket, recipient, envelope, message);
+    } else {
+      auto counted = state_->pending.message(recipient, message);
+      if (!counted) return false;
+      failure = state_->outbox.send_made(queries.socket, recipient, envelope, *std::move(counted));
+    }
+    switch (failure) {
       case 0: return true;
       case EAGAIN:
       case EHOSTUNREACH: return false;
@@ -141,6 +150,7 @@ class ZmqHubTransport {
         : config(checked(std::move(given))),
           context(detail::context_or_own(config.context)),
           zap(let_in()),
+          pending(config.max_pending_bytes),
           queries(open(zmq::socket_type::router, config.router_hwm), config.max_envelope_frames + 2),
           registrations(open(zmq::socket_type::pull, config.pull_hwm), 2) {
       detail::zmq_attempt("set up the query socket", [&] { queries.socket.set(zmq::sockopt::router_mandatory, true); });
@@ -223,6 +233,7 @@ class ZmqHubTransport {
     std::shared_ptr<zmq::context_t> context;                                // outlives the sockets
     std::map<std::string, const CurveAllowedClient*, std::less<>> clients;  // by what libzmq calls their connections
     std::unique_ptr<detail::ZapDomain> zap;                                 // outlives the sockets
+    detail::PendingBytes pending;
     Socket queries;
     Socket registrations;
     detail::Outbox outbox;

@@ -197,12 +197,14 @@ class WakeUp {
   /// From any thread, also in a signal handler.
   void signal() const noexcept {
     // The only other failure is EAGAIN, and then it is readable already.
-    while (eventfd_write(descriptor_, 1) != 0 && errno == EINTR) {}
+    while (eventfd_write(descriptor_, 1) != 0 && errno == EINTR) {
+    }
   }
 
   void clear() const noexcept {
     eventfd_t count = 0;
-    while (eventfd_read(descriptor_, &count) != 0 && errno == EINTR) {}
+    while (eventfd_read(descriptor_, &count) != 0 && errno == EINTR) {
+    }
   }
 
  private:
@@ -225,6 +227,20 @@ class Outbox {
     for (const ByteView frame : middle) fill(frames_[filled++], frame);
     if (last) fill(frames_[filled++], *last);
     return flush(socket, count);
+  }
+
+  /// The same with a last frame that has been made already.
+  int send_made(zmq::socket_ref socket, ByteView first, Frames middle, zmq::message_t last) {
+    const std::size_t count = middle.size() + 2;
+    if (frames_.size() < count) frames_.resize(count);
+    std::size_t filled = 0;
+    fill(frames_[filled++], first);
+    for (const ByteView frame : middle) fill(frames_[filled++], frame);
+    frames_[filled] = std::move(last);
+    const int failure = flush(socket, count);
+    // What was not sent is not to be kept until the next one.
+    if (failure != 0) frames_[filled].rebuild();
+    return failure;
   }
 
  private:
@@ -285,9 +301,9 @@ class Inbox {
   /// The frames kept; valid until the next `receive` or `clear`.
   Frames frames() const noexcept { return Frames{views_}.first(std::min(count_, views_.size())); }
 
-  /// What libzmq knows of the message received, for instance its "Peer-Address"; nothing where it does not. A copy, valid
-  /// until the next call. Never inlined: the thread sanitizer cannot see how libzmq hands such a text from its thread to
-  /// ours, so this one function, which does nothing else, is named in its suppressions.
+  /// What libzmq knows of the message received, for instance its "Peer-Address"; nothing where it does not. A copy,
+  /// valid until the next call. Never inlined: the thread sanitizer cannot see how libzmq hands such a text from its
+  /// thread to ours, so this one function, which does nothing else, is named in its suppressions.
   [[gnu::noinline]] std::optional<std::string_view> property(const char* name) {
     // Of the last frame: a ROUTER makes the first itself, and knows nothing of it.
     zmq::message_t& frame = messages_[std::min(count_, messages_.size()) - 1];

@@ -151,12 +151,14 @@ TEST_CASE("DYN_REGISTRY_CLIENT_LOCAL_CACHE says of how many stored keys the hub 
   auto other = client<Block, Block>(transport).build();
   other.register_blocks(blocks(1, 20));
   other.flush();
+  const std::uint64_t before = hub.stats().queries;
+  const auto asked = [&] { return hub.stats().queries - before; };
 
   SECTION("without it of none") {
     auto worker = configured_client(transport);
     worker.can_offload({1, 2, 3});
     worker.can_offload({1, 2, 3});
-    CHECK(hub.stats().queries == 2);
+    CHECK(asked() == 2);
     CHECK(hub.stats().already_stored == 6);
   }
   SECTION("of those that fit") {
@@ -164,25 +166,25 @@ TEST_CASE("DYN_REGISTRY_CLIENT_LOCAL_CACHE says of how many stored keys the hub 
     auto worker = configured_client(transport);
     worker.can_offload({1, 2, 3});
     CHECK(worker.can_offload({1, 2, 3}).already_stored == std::vector<Block>{1, 2, 3});
-    CHECK(hub.stats().queries == 1);
+    CHECK(asked() == 1);
     for (Block key = 1; key <= 20; ++key) worker.can_offload({key});
-    const std::uint64_t asked = hub.stats().queries;
+    const std::uint64_t first = asked();
     for (Block key = 1; key <= 20; ++key) worker.can_offload({key});
-    CHECK(hub.stats().queries >= asked + 10);
+    CHECK(asked() >= first + 10);
   }
   SECTION("of as many as a number can say") {
     variables.set("DYN_REGISTRY_CLIENT_LOCAL_CACHE", "18446744073709551615");
     auto worker = configured_client(transport);
     worker.can_offload({1});
     worker.can_offload({1});
-    CHECK(hub.stats().queries == 1);
+    CHECK(asked() == 1);
   }
   SECTION("0 is none") {
     variables.set("DYN_REGISTRY_CLIENT_LOCAL_CACHE", "0");
     auto worker = configured_client(transport);
     worker.can_offload({1});
     worker.can_offload({1});
-    CHECK(hub.stats().queries == 2);
+    CHECK(asked() == 2);
   }
 }
 

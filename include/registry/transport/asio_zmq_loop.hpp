@@ -489,9 +489,9 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   void follow_connections(SteadyTime time) {
-    registrations_socket_->watch->update(time);
+    registrations_socket_->update(time);
     // Where nobody was let in nothing was taken in.
-    if (queries_socket_->watch->update(time) == ConnectionNews::replaced) send_anew();
+    if (queries_socket_->update(time) == ConnectionNews::replaced) send_anew();
   }
 
   /// What is in flight goes the same way once more.

@@ -12,6 +12,7 @@
 #include <asio/strand.hpp>
 #include <zmq.hpp>
 
+#include <registry/core/instant.hpp>
 #include <registry/transport/asio_zmq_service.hpp>
 #include <registry/transport/zmq_client_socket.hpp>
 #include <registry/transport/zmq_config.hpp>
@@ -66,6 +67,12 @@ class AsioZmqSocket {
     std::error_code ignored;  // there is nothing left to cancel then
     if (waiting_) descriptor_.cancel(ignored);
     if (watching_) watch_descriptor_.cancel(ignored);
+  }
+
+  /// As the watch's. While that is waited for nothing has happened, and it costs nothing to ask.
+  ConnectionNews update(SteadyTime now) {
+    if (watching_ && (!watch->due() || *watch->due() > now)) return ConnectionNews::none;
+    return watch->update(now);
   }
 
   void close(std::chrono::nanoseconds linger) noexcept {

@@ -12,6 +12,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <semaphore>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -21,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <registry/registry.hpp>
 #include <registry/transport/asio_zmq.hpp>
@@ -93,13 +95,16 @@ struct Quantiles {
 };
 
 /// Of calls one after the other, in microseconds: of each kind in turn, a few at a time, so that what disturbs the
-/// machine disturbs all of them.
+/// machine disturbs all of them. The first ones of a turn do not count: they find asleep whoever the kind before has
+/// not called, and so depend on the order; one of fifty is more than a hundredth, and would be the p99.
 std::vector<Quantiles> latencies(const std::vector<std::function<void()>>& kinds) {
   constexpr std::size_t turns = 100;
   constexpr std::size_t calls = 50;
+  constexpr std::size_t first_calls = 3;
   std::vector<std::vector<double>> times(kinds.size());
   for (std::size_t turn = 0; turn < turns; ++turn) {
     for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+      for (std::size_t i = 0; i < first_calls; ++i) kinds[kind]();
       for (std::size_t i = 0; i < calls; ++i) {
         const auto start = Clock::now();
         kinds[kind]();
@@ -136,6 +141,23 @@ double rate(std::size_t threads, std::chrono::nanoseconds time,
   return static_cast<double>(calls) / seconds(Clock::now() - start);
 }
 
+/// A blocking client, and one call of one key after the other.
+class LoneCalls {
+ public:
+  explicit LoneCalls(const Hub& peer)
+      : client_(
+            registry::client<std::uint64_t, std::uint64_t>(registry::ZmqTransport::connect(config_of(peer))).build()) {}
+
+  void operator()() {
+    const auto answer = client_.can_offload(stored_keys(random_, 1));
+    if (answer.already_stored.size() != 1) throw std::runtime_error("not stored");
+  }
+
+ private:
+  registry::RegistryClient<std::uint64_t, std::uint64_t, registry::NoMetadata, registry::ZmqTransport> client_;
+  Random random_{1};
+};
+
 class Clients {
  public:
   explicit Clients(const Arguments& arguments)
@@ -150,14 +172,12 @@ class Clients {
 
   /// One call after the other, of one key.
   void lone_calls() {
-    auto client =
-        registry::client<std::uint64_t, std::uint64_t>(registry::ZmqTransport::connect(config_of(hub()))).build();
-    Dealer to_hub(*context_, hub(), 1, 1);
-    Dealer to_echo(*context_, echo(), 1, 1);
-    Random random(1);
-    const auto call = [&] {
-      if (client.can_offload(stored_keys(random, 1)).already_stored.size() != 1) throw std::runtime_error("not stored");
-    };
+    LoneCalls call(hub());
+    // A context each, as the client has one.
+    const auto contexts =
+        std::array{registry::detail::context_or_own(nullptr), registry::detail::context_or_own(nullptr)};
+    Dealer to_hub(*contexts[0], hub(), 1, 1);
+    Dealer to_echo(*contexts[1], echo(), 1, 1);
     const auto round_trip = [](Dealer& dealer) {
       return [&dealer] {
         dealer.send();
@@ -169,9 +189,10 @@ class Clients {
         {"run", "client, p50", "p99", "bare socket to the hub, p50", "p99", "bare socket to the echo, p50", "p99"});
     std::array<std::vector<double>, 4> ratios;
     // Connections are made, and caches filled.
-    if (runs_ > 1) latencies({call, round_trip(to_hub), round_trip(to_echo)});
+    const std::vector<std::function<void()>> kinds{std::ref(call), round_trip(to_hub), round_trip(to_echo)};
+    if (runs_ > 1) latencies(kinds);
     for (std::uint64_t run = 0; run < runs_; ++run) {
-      const std::vector<Quantiles> all = latencies({call, round_trip(to_hub), round_trip(to_echo)});
+      const std::vector<Quantiles> all = latencies(kinds);
       const auto& [ours, bare, floor] = std::tie(all[0], all[1], all[2]);
       report_.row({std::to_string(run + 1), figure(ours.p50), figure(ours.p99), figure(bare.p50), figure(bare.p99),
                    figure(floor.p50), figure(floor.p99)});
@@ -187,13 +208,32 @@ class Clients {
     report_.judge(name + "to an echo, p99", at_most(1.1, " x"), Spread::of(ratios[3]));
   }
 
+  /// The same without what it is compared with, for profile.sh: lines as bench_load has them.
+  void only_lone_calls() {
+    LoneCalls call(hub());
+    call();
+    std::printf("hub's process %d\nclient's process %d\nCPU of both, monotonic\n", hub_.process.pid(), getpid());
+    for (std::uint64_t run = 0; run < runs_; ++run) {
+      const auto cpu = [&] { return hub_.process.cpu_time() + cpu_time_of(getpid()); };
+      const auto cpu_before = cpu();
+      const auto start = Clock::now();
+      double calls = 0;
+      for (; Clock::now() < start + time_; ++calls) call();
+      const auto end = Clock::now();
+      std::printf("%.0f calls/s, CPU %.1f ns %.3f %.3f\n", calls / seconds(end - start),
+                  1e9 * seconds(cpu() - cpu_before) / calls, seconds(start.time_since_epoch()),
+                  seconds(end.time_since_epoch()));
+      std::fflush(stdout);
+    }
+  }
+
   /// Sixty-four calls in flight: of a hundred keys, each a message, and of one, which the client sends together.
   void pipelined_calls(std::size_t batch, const Target& target) {
     const std::string calls = "window 64, " + std::to_string(batch) + (batch == 1 ? " key" : " keys") + " a call";
     report_.begin_table("Asynchronous client, " + calls, {"run", "client, keys/s", "bare socket, keys/s"});
     std::vector<double> ratios;
     for (std::uint64_t run = 0; run < runs_; ++run) {
-      const double ours = asynchronous_rate(batch) * static_cast<double>(batch);
+      const double ours = pipelined_rate(batch) * static_cast<double>(batch);
       const double bare = bare_rate(batch) * static_cast<double>(batch);
       report_.row({std::to_string(run + 1), figure(ours / 1e6) + " M", figure(bare / 1e6) + " M"});
       ratios.push_back(ours / bare);
@@ -201,39 +241,81 @@ class Clients {
     report_.judge("asynchronous client, " + calls + ", against a raw pipelined client", target, Spread::of(ratios));
   }
 
-  /// One key per message, from several threads of one client.
-  void small_batches(std::size_t threads) {
-    report_.begin_table(
-        "One key per call, " + std::to_string(threads) + " threads", {"run", "client, keys/s", "naive, keys/s"});
-    std::vector<double> ratios;
+  /// One key per message, from several threads of one client: the blocking one, and the asynchronous one with a window
+  /// for each thread, in turn with what is naive.
+  void small_batches(std::size_t threads, std::size_t window) {
+    const bool is_blocking = window == 1;
+    const std::string title = std::to_string(threads) + " threads, window " + std::to_string(window) + " each";
+    report_.begin_table("One key per call, " + title,
+                        {"run", "blocking client, keys/s", "asynchronous client, keys/s", "naive, keys/s"});
+    std::array<std::vector<double>, 2> ratios;
     for (std::uint64_t run = 0; run < runs_; ++run) {
-      auto client =
-          registry::client<std::uint64_t, std::uint64_t>(registry::ZmqTransport::connect(config_of(hub()))).build();
-      const double ours = rate(threads, time_, [&](std::size_t thread) -> std::function<void()> {
-        return [&client, random = Random(thread)]() mutable { client.can_offload(stored_keys(random, 1)); };
-      });
-      const double naive = rate(threads, time_, [&](std::size_t thread) -> std::function<void()> {
-        return [dealer = std::make_shared<Dealer>(*context_, hub(), 1, thread)] {
-          dealer->send();
-          dealer->receive();
-        };
-      });
-      report_.row({std::to_string(run + 1), figure(ours / 1e6) + " M", figure(naive / 1e6) + " M"});
-      ratios.push_back(ours / naive);
+      const double blocking = is_blocking ? blocking_rate(threads) : 0;
+      const double asynchronous = asynchronous_rate(threads, window);
+      const double naive = naive_rate(threads, window);
+      report_.row({std::to_string(run + 1), is_blocking ? figure(blocking / 1e6) + " M" : "-",
+                   figure(asynchronous / 1e6) + " M", figure(naive / 1e6) + " M"});
+      ratios[0].push_back(blocking / naive);
+      ratios[1].push_back(asynchronous / naive);
     }
-    report_.judge("one key per message, " + std::to_string(threads) +
-                      " threads of one client, against the naive (a "
-                      "socket and a message for each)",
-                  at_least(3, " x"), Spread::of(ratios));
+    const auto judge = [&](const char* kind, const std::vector<double>& values) {
+      report_.judge("one key per message, " + title + ", of one " + kind +
+                        " client, against the naive (a socket and a message for each)",
+                    at_least(3, " x"), Spread::of(values));
+    };
+    if (is_blocking) judge("blocking", ratios[0]);
+    judge("asynchronous", ratios[1]);
   }
 
  private:
-  static constexpr std::size_t window = 64;
+  static constexpr std::size_t pipeline = 64;
 
   const Hub& hub() const { return static_cast<const Hub&>(hub_.peer()); }
   const Hub& echo() const { return static_cast<const Hub&>(echo_.peer()); }
 
-  double asynchronous_rate(std::size_t batch) {
+  double blocking_rate(std::size_t threads) {
+    auto client =
+        registry::client<std::uint64_t, std::uint64_t>(registry::ZmqTransport::connect(config_of(hub()))).build();
+    return rate(threads, time_, [&](std::size_t thread) -> std::function<void()> {
+      return [&client, random = Random(thread)]() mutable { client.can_offload(stored_keys(random, 1)); };
+    });
+  }
+
+  /// Every thread calls again as soon as its window has room, which the client's thread makes.
+  double asynchronous_rate(std::size_t threads, std::size_t window) {
+    asio::io_context io;
+    auto client = registry::client<std::uint64_t, std::uint64_t>(
+                      registry::AsioZmqTransport::connect(io.get_executor(), config_of(hub())))
+                      .build();
+    auto work = asio::make_work_guard(io);
+    std::thread loop([&] { io.run(); });
+    const double calls = rate(threads, time_, [&](std::size_t thread) -> std::function<void()> {
+      auto room = std::make_shared<std::counting_semaphore<>>(static_cast<std::ptrdiff_t>(window));
+      return [&client, room, random = Random(thread)]() mutable {
+        room->acquire();
+        client.async_can_offload(stored_keys(random, 1), [room](std::error_code code, const auto& result) {
+          if (code || result.already_stored.size() != 1) throw std::runtime_error("an asynchronous call failed");
+          room->release();
+        });
+      };
+    });
+    work.reset();
+    loop.join();
+    return calls;
+  }
+
+  double naive_rate(std::size_t threads, std::size_t window) {
+    return rate(threads, time_, [&](std::size_t thread) -> std::function<void()> {
+      auto dealer = std::make_shared<Dealer>(*context_, hub(), 1, thread);
+      for (std::size_t i = 1; i < window; ++i) dealer->send();
+      return [dealer] {
+        dealer->send();
+        dealer->receive();
+      };
+    });
+  }
+
+  double pipelined_rate(std::size_t batch) {
     asio::io_context io(1);
     auto client = registry::client<std::uint64_t, std::uint64_t>(
                       registry::AsioZmqTransport::connect(io.get_executor(), config_of(hub())))
@@ -249,7 +331,7 @@ class Clients {
         if (Clock::now() < end) call();
       });
     };
-    for (std::size_t i = 0; i < window; ++i) call();
+    for (std::size_t i = 0; i < pipeline; ++i) call();
     io.run();
     return static_cast<double>(calls) / seconds(Clock::now() - start);
   }
@@ -259,8 +341,8 @@ class Clients {
     std::uint64_t calls = 0;
     const auto start = Clock::now();
     const auto end = start + time_;
-    for (std::size_t i = 0; i < window; ++i) dealer.send();
-    for (std::size_t in_flight = window; in_flight > 0; ++calls) {
+    for (std::size_t i = 0; i < pipeline; ++i) dealer.send();
+    for (std::size_t in_flight = pipeline; in_flight > 0; ++calls) {
       dealer.receive();
       if (Clock::now() < end) {
         dealer.send();
@@ -277,7 +359,7 @@ class Clients {
   Servers servers_;
   Server hub_;
   Server echo_;
-  /// As our transports open it, so that bare sockets have threads of libzmq that are scheduled in the same way.
+  /// As our transports open it.
   std::shared_ptr<zmq::context_t> context_ = registry::detail::context_or_own(nullptr);
 };
 
@@ -287,13 +369,19 @@ class Clients {
 
 int main(int argc, char** argv) try {
   bench::pin_to(bench::client_core);
-  bench::Clients clients(bench::Arguments(
-      argc, argv, {{"programs", ""}, {"report", "."}, {"work", "/tmp"}, {"runs", "5"}, {"seconds", "1"}}));
+  const bench::Arguments arguments(
+      argc, argv, {{"programs", ""}, {"report", "."}, {"work", "/tmp"}, {"runs", "5"}, {"seconds", "1"}, {"only", ""}});
+  bench::Clients clients(arguments);
+  if (arguments.text("only") == "lone-calls") {
+    clients.only_lone_calls();
+    return 0;
+  }
   clients.lone_calls();
   clients.pipelined_calls(100, bench::at_least(0.95, " x"));
   clients.pipelined_calls(1, bench::at_least(3, " x"));
-  clients.small_batches(4);
-  clients.small_batches(16);
+  for (const std::size_t threads : {4U, 16U}) {
+    for (const std::size_t window : {1U, 16U}) clients.small_batches(threads, window);
+  }
   return 0;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "bench_client: %s\n", error.what());

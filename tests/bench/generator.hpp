@@ -205,7 +205,9 @@ inline void wait_until_stored(const Peer& peer, std::uint64_t number) {
 inline void fill(const Peer& peer, Catalogue catalogue) {
   constexpr std::uint64_t somebody_else = 1;
   sweep(peer, Operation::store, {first_stored, catalogue.entries}, somebody_else);
-  if (!peer.replies(Operation::store)) wait_until_stored(peer, first_stored + catalogue.entries - 1);
+  if (catalogue.entries > 0 && !peer.replies(Operation::store)) {
+    wait_until_stored(peer, first_stored + catalogue.entries - 1);
+  }
   const Tally tally = sweep(peer, Operation::claim, {first_leased, catalogue.leases}, somebody_else);
   if (tally.granted != catalogue.leases) throw std::runtime_error(peer.name() + " did not grant all leases");
 }
@@ -220,15 +222,23 @@ struct Load {
   std::optional<double> rate = std::nullopt;
   /// Whether the replies must say what is true of the catalogue; not where others change it meanwhile.
   bool checked = true;
+  /// Whether these clients have of their core only what the others leave: what they do shall disturb those in the
+  /// server, not here.
+  bool yields = false;
 };
 
 /// What a group of clients got.
 struct Result {
   double keys_per_second = 0;
+  /// Nothing where nothing is replied to.
   Histogram latency;
   /// Of the server, over all groups at once.
   double busy = 0;
   double cpu_ns_per_key = 0;
+  /// Of the core that all clients share.
+  double clients_busy = 0;
+  /// When it was measured.
+  Clock::time_point from, to;
 };
 
 /// Runs groups of clients against a server at the same time, each client a process on its core: some warming up, then
@@ -249,6 +259,7 @@ class Generator {
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       const std::uint64_t number = ++clients_made_;
       clients.push_back(Process::fork(client_core, [&, i, number] {
+        if (jobs[i].load->yields) yield_core();
         Client(jobs[i], number, *phase_.operator->(), progress[i]).run();
         return 0;
       }));
@@ -258,18 +269,18 @@ class Generator {
     const bool none_replies = std::none_of(loads.begin(), loads.end(), [](const Load& load) {
       return load.requests->peer().replies(load.requests->operation());
     });
-    Sample before = sample(server, progress);
+    Sample before = sample(server, clients, progress);
     phase_->store(Phase::warm_up);
     if (!none_replies) {
       std::this_thread::sleep_for(warm_up);
-      before = sample(server, progress);
+      before = sample(server, clients, progress);
     }
     phase_->store(Phase::measure);
     std::this_thread::sleep_for(measured_);
-    Sample after = sample(server, progress);
+    Sample after = sample(server, clients, progress);
     phase_->store(Phase::stop);
     wait_for_all(clients, progress, [](const Progress& one) { return one.is_done.load(); });
-    if (none_replies) after = sample(server, progress);
+    if (none_replies) after = sample(server, clients, progress);
     phase_->store(Phase::tidy_up);
     for (Process& client : clients) {
       if (client.wait() != 0) throw std::runtime_error("a client failed");
@@ -299,6 +310,7 @@ class Generator {
   struct Sample {
     Clock::time_point time;
     std::chrono::nanoseconds cpu;
+    std::chrono::nanoseconds clients_cpu;
     std::vector<std::uint64_t> batches;
   };
 
@@ -316,6 +328,7 @@ class Generator {
           progress_(progress),
           stream_(requests_.peer(), requests_.operation(), requests_.batch()) {
       if (load_.rate) {
+        if (!(*load_.rate > 0)) throw std::runtime_error("a rate of nothing: was anything answered before?");
         between_ =
             std::chrono::nanoseconds{static_cast<std::int64_t>(1e9 * static_cast<double>(load_.clients) / *load_.rate)};
         offset_ = between_ * static_cast<std::int64_t>(job.index) / static_cast<std::int64_t>(load_.clients);
@@ -454,8 +467,9 @@ class Generator {
     }
   }
 
-  static Sample sample(const Process& server, const Shared<Progress>& progress) {
-    Sample sample{Clock::now(), server.cpu_time(), {}};
+  static Sample sample(const Process& server, const std::vector<Process>& clients, const Shared<Progress>& progress) {
+    Sample sample{Clock::now(), server.cpu_time(), {}, {}};
+    for (const Process& client : clients) sample.clients_cpu += client.cpu_time();
     for (std::size_t i = 0; i < progress.size(); ++i) sample.batches.push_back(progress[i].batches);
     return sample;
   }
@@ -481,6 +495,9 @@ class Generator {
     }
     for (Result& result : results) {
       result.busy = cpu / time;
+      result.clients_busy = seconds(after.clients_cpu - before.clients_cpu) / time;
+      result.from = before.time;
+      result.to = after.time;
       result.cpu_ns_per_key = all_keys > 0 ? 1e9 * cpu / all_keys : 0;
     }
     return results;

@@ -39,6 +39,29 @@ inline void pin_to(int core) {
   if (sched_setaffinity(0, sizeof set, &set) != 0) throw std::system_error(errno, std::generic_category(), "pin");
 }
 
+inline std::filesystem::directory_iterator threads_of(pid_t pid) {
+  return std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task");
+}
+
+/// What all threads of a process together have had of the processor.
+inline std::chrono::nanoseconds cpu_time_of(pid_t pid) {
+  std::uint64_t sum = 0;
+  for (const auto& thread : threads_of(pid)) {
+    std::uint64_t time = 0;
+    std::ifstream(thread.path() / "schedstat") >> time;
+    sum += time;
+  }
+  return std::chrono::nanoseconds{sum};
+}
+
+/// This thread runs from now on only where no other wants to.
+inline void yield_core() {
+  const sched_param priority{};
+  if (sched_setscheduler(0, SCHED_IDLE, &priority) != 0) {
+    throw std::system_error(errno, std::generic_category(), "schedule");
+  }
+}
+
 /// A process of ours. It ends with this object, and in any case with the process that made it.
 class Process {
  public:
@@ -111,15 +134,22 @@ class Process {
     }
   }
 
-  /// What all of its threads together have had of the processor.
-  std::chrono::nanoseconds cpu_time() const {
-    std::uint64_t sum = 0;
-    for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/task")) {
-      std::uint64_t time = 0;
-      std::ifstream(thread.path() / "schedstat") >> time;
-      sum += time;
+  std::chrono::nanoseconds cpu_time() const { return cpu_time_of(pid_); }
+
+  /// Has its threads of this name scheduled by another policy.
+  void schedule(const std::string& name, int policy) const {
+    bool is_there = false;
+    for (const auto& thread : threads_of(pid_)) {
+      std::string its_name;
+      std::getline(std::ifstream(thread.path() / "comm"), its_name);
+      if (its_name != name) continue;
+      const sched_param priority{};
+      if (sched_setscheduler(std::stoi(thread.path().filename()), policy, &priority) != 0) {
+        throw std::system_error(errno, std::generic_category(), "schedule " + name);
+      }
+      is_there = true;
     }
-    return std::chrono::nanoseconds{sum};
+    if (!is_there) throw std::runtime_error("no thread " + name + " in process " + std::to_string(pid_));
   }
 
  private:

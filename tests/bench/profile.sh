@@ -1,69 +1,138 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Where the hub's processor time goes while it is asked: claims by default, 10 M entries, thirds of new, stored and
-# leased keys. Prints percent by part, and leaves what perf recorded in BUILD_DIR/report. Arguments go to bench_load:
-# `--operation match --mix stored`, for instance (its main() has the list).
+# profile.sh [ROW...]: where the processor time of the hub goes in rows of the benchmark, a line each, to be pasted in
+# the README: `profile.sh all` takes some five minutes. Only what is measured counts, not what fills the hub and tidies
+# up. By symbol, and as perf recorded it, in BUILD_DIR/report/profile-ROW.*
+# ROW:
+#   claim, claim-1M, claim-50M   thirds of new, stored and leased keys, at 10, 1 and 50 M entries (claim is the default)
+#   claim-new, match, register   as in the table
+#   one-client                   claim, with one client of window 16
+#   flood                        claim at half of what is possible, beside a flood of registrations
+#   lone                         one blocking call after the other, the client's process included
+#   --FLAG VALUE...              a point of your own: all arguments go to bench_load, whose main() has the list
 # From the environment:
-#   BUILD_DIR         where to build (build-bench)
-#   CXX               compiler (g++)
-#   JOBS              parallel jobs (one per core)
-#   SECONDS_RECORDED  how long to record (8)
+#   BUILD_DIR   where to build (build-bench)
+#   CXX         compiler (g++)
+#   JOBS        parallel jobs (one per core)
+#   RUNS        how many seconds of each row (8)
 set -euo pipefail
 
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build_dir=${BUILD_DIR:-$source_dir/build-bench}
-recorded=${SECONDS_RECORDED:-8}
-
-"$source_dir/cmake/install-packages.sh" library examples bench profile
-CXX=${CXX:-g++} cmake -S "$source_dir" -B "$build_dir" -G Ninja -DCMAKE_BUILD_TYPE=Release -DREGISTRY_SANITIZE= \
-  -DREGISTRY_BUILD_TESTS=OFF -DREGISTRY_BUILD_BENCH=ON
-cmake --build "$build_dir" --parallel "${JOBS:-$(nproc)}" --target registry_hub bench_load
-
+programs=$build_dir/tests/bench
 report=$build_dir/report
+
+# flags_of ROW: the program, and its flags.
+flags_of() {
+  local ten=(--entries 10000000 --leases 1000000)
+  case $1 in
+    claim) echo load "${ten[@]}" --window 256 ;;
+    claim-1M) echo load --entries 1000000 --leases 100000 --window 256 ;;
+    claim-50M) echo load --entries 50000000 --leases 1000000 --window 256 ;;
+    claim-new) echo load "${ten[@]}" --window 256 --mix fresh ;;
+    match) echo load "${ten[@]}" --window 256 --operation match --mix stored ;;
+    register) echo load "${ten[@]}" --window 1 --operation store --mix fresh ;;
+    one-client) echo load "${ten[@]}" --window 16 --clients 1 ;;
+    flood) echo load "${ten[@]}" --window 64 --rate half --beside store ;;
+    lone) echo client --programs "$build_dir" --report "$report" --only lone-calls ;;
+    *) return 1 ;;
+  esac
+}
+
+all=(claim-1M claim claim-50M claim-new match register one-client flood lone)
+own=()
+case ${1:-} in
+  '') rows=(claim) ;;
+  all) rows=("${all[@]}") ;;
+  --help) sed -n '3,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
+  --*) rows=(own) own=(load --entries 10000000 --leases 1000000 --window 256 "$@") ;;
+  *) rows=("$@") ;;
+esac
+for row in "${rows[@]}"; do
+  [[ $row == own ]] || flags_of "$row" >/dev/null || { echo "profile.sh: no row '$row', see --help" >&2 && exit 2; }
+done
+
+"$source_dir/cmake/install-packages.sh" library examples bench profile >&2
+{
+  CXX=${CXX:-g++} cmake -S "$source_dir" -B "$build_dir" -G Ninja -DCMAKE_BUILD_TYPE=Release -DREGISTRY_SANITIZE= \
+    -DREGISTRY_BUILD_TESTS=OFF -DREGISTRY_BUILD_BENCH=ON
+  cmake --build "$build_dir" --parallel "${JOBS:-$(nproc)}" --target registry_hub bench_load bench_client
+} >&2
+
 mkdir -p "$report"
-said=$(mktemp "${TMPDIR:-/tmp}/registry-profile.XXXXXX")
-load=
+load='' perf=''
 clean_up() {
   # The hub is its child, and ends with it.
-  [[ -z $load ]] || kill -TERM "$load" 2>/dev/null || true
-  rm -f "$said"
+  for process in $perf $load; do kill -TERM "$process" 2>/dev/null || true; done
 }
 trap clean_up EXIT
 
-# Longer than what is recorded; ended when that is done.
-stdbuf -oL "$build_dir/tests/bench/bench_load" --entries 10000000 --leases 1000000 --window 256 \
-  --runs 1000 --seconds 1 "$@" >"$said" &
-load=$!
-hub=
-while [[ -z $hub ]]; do
-  kill -0 "$load" || exit 1
-  sleep 0.2
-  # Said once the catalogue is filled.
-  hub=$(sed -n "s/^server's process //p" "$said")
-done
-sleep 1
-perf record --quiet -e cpu-clock --freq 2000 --pid "$hub" --output "$report/hub.perf" -- sleep "$recorded"
-kill -TERM "$load"
-wait "$load" 2>/dev/null || true
-load=
+# A line of what runs: `server's process N`, then, a line for each second that is measured, the cost of a key in the
+# fourth column and from when to when in the last two.
+profile() {
+  local row=$1 said=$report/profile-$1.said data=$report/profile-$1.perf processes times
+  shift
+  : >"$said"
+  stdbuf -oL "$programs/bench_$1" "${@:2}" --seconds 1 --runs "${RUNS:-8}" >"$said" &
+  load=$!
+  until grep -q monotonic "$said"; do
+    kill -0 "$load" || exit 1
+    sleep 0.1
+  done
+  processes=$(sed -n "s/^[a-z]*'s process //p" "$said" | paste -sd,)
+  perf record --quiet -e cpu-clock --freq 2000 --clockid CLOCK_MONOTONIC --pid "$processes" --output "$data" &
+  perf=$!
+  wait "$load"
+  load=
+  wait "$perf" 2>/dev/null || true  # it ends with the hub
+  perf=
+  # Not the first, of which perf may have missed something.
+  times=$(awk 'NF >= 6 && $1 + 0 > 0 { print $(NF - 1) "," $NF }' "$said" | sort -u | sed 1d | paste -sd' ')
+  perf report --stdio --input "$data" --no-children --sort dso,symbol --field-separator '|' --percent-limit 0 \
+    --time "$times" >"$report/profile-$row.txt"
+  awk -F'|' -v row="$row" '
+    FILENAME == ARGV[1] {
+      if (split($0, cells, " ") >= 6 && cells[1] + 0 > 0) { cost += cells[4]; ++lines }
+      next
+    }
+    /^#/ || NF < 3 { next }
+    {
+      gsub(/ /, "", $2)
+      # The function alone; what was inlined counts for what it was inlined in.
+      name = $3
+      sub(/^\[.\] */, "", name)
+      while (gsub(/<[^<>]*>/, "", name)) {}
+      sub(/\(.*/, "", name)
+      sub(/ +$/, "", name)
+      sub(/.* /, "", name)
+      sub(/^registry::(detail::)?/, "", name)
+      part = "C and C++ libraries"
+      if ($2 ~ /^\[kernel/) part = "kernel"
+      else if ($2 ~ /libzmq/) part = "libzmq"
+      else if ($2 ~ /^bench_/) part = "client"
+      else if ($2 ~ /registry_hub/) {
+        part = name ~ /Codec|Envelope/ ? "messages" : name ~ /Zmq|Inbox|Outbox/ ? "sockets" : "catalogue"
+      }
+      sum[part] += $1
+      if (name !~ /^0x/) by_name["`" name "`"] += $1
+    }
+    # The largest, at most so many, and no less than half a percent.
+    function largest(of, most, n, text, key, top) {
+      for (n = 0; n < most; ++n) {
+        top = ""
+        for (key in of) if (top == "" || of[key] > of[top]) top = key
+        if (top == "" || of[top] < 0.5) break
+        text = text (n ? ", " : "") sprintf("%s %.0f %%", top, of[top])
+        delete of[top]
+      }
+      return text
+    }
+    END {
+      printf "- %s: %.0f ns a key; %s. Most in %s\n", row, cost / lines, largest(sum, 9), largest(by_name, 5)
+    }' "$said" "$report/profile-$row.txt"
+}
 
-perf report --stdio --input "$report/hub.perf" --no-children --sort dso,symbol --percent-limit 0 2>/dev/null \
-  >"$report/profile.txt"
-# What was inlined counts for what it was inlined in.
-awk '
-  /^#/ || NF < 3 { next }
-  {
-    percent = $1 + 0
-    part = "the hub: everything else"
-    if ($2 ~ /^\[/) part = "the kernel"
-    else if ($2 ~ /libzmq/) part = "libzmq"
-    else if ($2 !~ /registry_hub/) part = "the C and C++ libraries"
-    else if (/>::count</ || /::(erase|erase_lease|release_if|drop|expire)/) part = "the hub: giving back, removing"
-    else if (/::(acquire|add_lease|apply|store|insert|place|split|contents)/) part = "the hub: granting, registering"
-    else if (/can_offload|::match\(|stored_under|append_entry|look_ahead/) part = "the hub: looking up and deciding"
-    else if (/Codec|decode|encode/) part = "the hub: reading and writing messages"
-    else if (/Zmq|Inbox|Outbox/) part = "the hub: sockets"
-    sum[part] += percent
-  }
-  END { for (part in sum) printf "%5.1f %%  %s\n", sum[part], part }' "$report/profile.txt" | sort -rn
-echo "By symbol: $report/profile.txt; recorded: $report/hub.perf"
+for row in "${rows[@]}"; do
+  [[ $row == own ]] || read -ra own < <(flags_of "$row")
+  profile "$row" "${own[@]}"
+done

@@ -5,8 +5,8 @@
 # servers run on the first, what asks them on the second.
 #   --runs N          how often what is compared is measured, in turn (5)
 #   --seconds S       how long each time (1)
-#   --rows LIST       only these, of: claim claim-new equal-windows match register floors flood grid client micro
-#                     tables memory turns steady
+#   --rows LIST       only these, of: claim claim-new equal-windows match register floors scheduling flood grid client
+#                     micro tables memory turns steady
 #   --entries N       size of the catalogue (10000000)
 #   --large N         size of the large one (50000000)
 #   --turns S         how long each run takes in which the hub's turns are measured (60)
@@ -28,7 +28,7 @@ usage() {
 }
 
 runs=5 seconds=1 rows=all entries=10000000 large=50000000 turns=60 windows=1,4,16,64,256
-sizes=10000,100000,1000000,10000000,50000000 judged=10000000 most=20000000 leases=1000000 short= record=
+sizes=10000,100000,1000000,10000000,50000000 judged=10000000 most=20000000 leases=1000000 short='' record=''
 while (($#)); do
   case $1 in
     --short | --record)
@@ -127,8 +127,8 @@ PLOT
 
 machine | tee "$report/machine.md"
 
-if wanted claim claim-new equal-windows match register floors flood grid; then
-  # A grid is for reading, and takes longest.
+if wanted claim claim-new equal-windows match register floors scheduling flood grid; then
+  # A grid and a policy are for reading.
   [[ -z $short || $rows != all ]] || \
     rows=claim,claim-new,equal-windows,match,register,floors,flood,client,micro,tables,memory,turns,steady
   run system --programs "$build_dir" --work "$work" --runs "$runs" --seconds "$seconds" --rows "$rows" \

@@ -53,23 +53,40 @@ class Servers {
                    std::make_unique<Hub>("libzmq echo", port, port, false));
   }
 
+  /// In huge pages, which it switches off for itself because of its snapshots; there are none here.
   Server redis() const {
     const std::string port = free_port();
-    Server server = started("redis",
-                            {"redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-                             "--io-threads", "1", "--dir", work_},
-                            port, std::make_unique<Redis>(port, Redis::Claim::pipelined));
+    Server server = started(
+        "redis",
+        {"env", "MALLOC_CONF=thp:always", "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "",
+         "--appendonly", "no", "--io-threads", "1", "--disable-thp", "no", "--dir", work_},
+        port, std::make_unique<Redis>(port, Redis::Claim::pipelined));
     server.peers.push_back(std::make_unique<Redis>(port, Redis::Claim::script));
     return server;
   }
 
-  /// One thread for one core; more requests from one connection before the next one's turn; a table that need not grow.
+  /// One thread for one core; more requests from one connection before the next one's turn; a table that need not grow;
+  /// huge pages; no number of a version for each item.
   Server memcached() const {
     const std::string port = free_port();
     std::vector<std::string> command{
-        "memcached", "-l", "127.0.0.1", "-p", port,
-        "-U",        "0",  "-t",        "1",  "-m",
-        "16000",     "-R", "1000",      "-o", "no_lru_crawler,no_lru_maintainer,hashpower=24"};
+        "memcached",
+        "-l",
+        "127.0.0.1",
+        "-p",
+        port,
+        "-U",
+        "0",
+        "-t",
+        "1",
+        "-m",
+        "16000",
+        "-R",
+        "1000",
+        "-L",
+        "-C",
+        "-o",
+        "no_lru_crawler,no_lru_maintainer,hashpower=24"};
     if (geteuid() == 0) command.insert(command.end(), {"-u", "root"});
     return started("memcached", std::move(command), port, std::make_unique<Memcached>(port));
   }

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include <sched.h>
+
 #include "arguments.hpp"
 #include "floor.hpp"
 #include "generator.hpp"
@@ -31,6 +33,11 @@ constexpr std::size_t batch = 100;
 
 std::string million(double keys_per_second) { return figure(keys_per_second / 1e6) + " M"; }
 std::string percent(double part) { return figure(100 * part) + " %"; }
+
+/// A latency; where nothing is replied to there is none.
+std::string latency(const Result& result, double quantile) {
+  return result.latency.count() > 0 ? figure(result.latency.quantile_us(quantile)) : "-";
+}
 
 const char* name_of(Mix mix) {
   return mix == Mix::fresh    ? "all new"
@@ -83,10 +90,13 @@ class System {
       if (wanted("register")) registrations(hub, redis, memcached);
     }
     if (wanted("floors")) floors();
-    if (wanted("flood")) {
+    if (wanted("flood") || wanted("scheduling")) {
       const Server hub = filled(servers_.hub(without_eviction()), catalogue_);
-      flood_of_registrations(hub);
-      flood_of_queries(hub);
+      if (wanted("scheduling")) scheduling(hub);
+      if (wanted("flood")) {
+        flood_of_registrations(hub);
+        flood_of_queries(hub);
+      }
     }
     if (wanted("grid")) grid();
   }
@@ -104,18 +114,23 @@ class System {
     std::fflush(stdout);
     const double before = memory("VmRSS", std::to_string(server.process.pid()));
     const auto start = Clock::now();
-    fill(server.peer(), catalogue);
+    const auto cpu_before = server.process.cpu_time();
+    fill(server.peer(), {catalogue.entries, 0});
+    const auto cpu = server.process.cpu_time() - cpu_before;
+    fill(server.peer(), {0, catalogue.leases});
     const double bytes = memory("VmRSS", std::to_string(server.process.pid())) - before;
     filled_.push_back({server.peer().name(), bytes / static_cast<double>(catalogue.entries + catalogue.leases),
-                       seconds(Clock::now() - start)});
+                       seconds(Clock::now() - start), 1e9 * seconds(cpu) / static_cast<double>(catalogue.entries)});
     return server;
   }
 
   void memory_of_servers() {
     report_.begin_table("Memory of the servers, " + million(static_cast<double>(catalogue_.entries)) +
                             " entries and a tenth as many leases",
-                        {"server", "bytes per key", "seconds to fill"});
-    for (const Filled& one : filled_) report_.row({one.name, figure(one.bytes_per_entry), figure(one.time)});
+                        {"server", "bytes per key", "seconds to fill", "CPU ns per entry registered meanwhile"});
+    for (const Filled& one : filled_) {
+      report_.row({one.name, figure(one.bytes_per_entry), figure(one.time), figure(one.cpu_ns_per_entry)});
+    }
   }
 
   Result measure(const Contestant& contestant) {
@@ -156,7 +171,7 @@ class System {
 
   void show(const std::deque<Contestant>& contestants, const std::string& title) {
     report_.begin_table(title, {"server", "clients", "window", "keys/s, median (least .. most)", "p50 us", "p99 us",
-                                "p99.9 us", "server busy", "server's CPU ns per key"});
+                                "p99.9 us", "server busy", "clients busy", "server's CPU ns per key"});
     for (const Contestant& one : contestants) {
       const auto spread = [&](auto field) {
         std::vector<double> values;
@@ -164,12 +179,14 @@ class System {
         return Spread::of(values);
       };
       const auto quantile = [&](double q) {
+        if (one.results.front().latency.count() == 0) return std::string{"-"};
         return figure(spread([q](const Result& result) { return result.latency.quantile_us(q); }).median);
       };
       const Spread rate = spread([](const Result& result) { return result.keys_per_second; });
       report_.row({one.name, std::to_string(one.clients), std::to_string(one.window),
                    million(rate.median) + " (" + million(rate.least) + " .. " + million(rate.most) + ")", quantile(0.5),
                    quantile(0.99), quantile(0.999), percent(spread([](const Result& r) { return r.busy; }).median),
+                   percent(spread([](const Result& r) { return r.clients_busy; }).median),
                    figure(spread([](const Result& r) { return r.cpu_ns_per_key; }).median)});
     }
   }
@@ -182,8 +199,8 @@ class System {
     for (const Contestant& one : contestants) {
       const double rate = median_rate(one) / static_cast<double>(batch) / 2;
       const Result result = generator_.run(one.server->process, Load{&one.requests, many_clients, 1, rate});
-      report_.row({one.name, million(result.keys_per_second), figure(result.latency.quantile_us(0.5)),
-                   figure(result.latency.quantile_us(0.99)), figure(result.latency.quantile_us(0.999))});
+      report_.row({one.name, million(result.keys_per_second), latency(result, 0.5), latency(result, 0.99),
+                   latency(result, 0.999)});
     }
   }
 
@@ -264,6 +281,41 @@ class System {
     show(all, "registration, all new, 100 entries a batch, each at its best window");
     judge("registration (PUSH, 100 entries a batch), each at its best window: against Redis pipelined SET", 30, all[0],
           all[1]);
+    // The index of those has grown before. These grew while they were filled: the hub first, then Redis.
+    const double growing = filled_[1].cpu_ns_per_entry / filled_[0].cpu_ns_per_entry;
+    report_.judge("the same while growing from nothing to " + entries_text(catalogue_) +
+                      ", 1,000 entries a batch, one client, once (by CPU time)",
+                  at_least(30, " x"), {growing, growing, growing});
+  }
+
+  /// What it brings that the hub's context has libzmq's thread scheduled by SCHED_BATCH.
+  void scheduling(const Server& hub) {
+    report_.begin_table("Policy of libzmq's thread in the hub, claim, all stored, " + std::to_string(many_clients) +
+                            " clients: M keys/s, median (least .. most)",
+                        {"window", "SCHED_BATCH", "SCHED_OTHER", "ratio", "CPU ns per key", "with SCHED_OTHER"});
+    const Requests requests(hub.peer(), Operation::claim, Mix::stored, batch, catalogue_);
+    for (const std::size_t window : {std::size_t{1}, std::size_t{16}, std::size_t{256}}) {
+      std::array<std::vector<double>, 5> values;
+      for (std::size_t run = 0; run < runs_; ++run) {
+        std::array<Result, 2> results;
+        for (const int policy : {SCHED_OTHER, SCHED_BATCH}) {
+          hub.process.schedule("ZMQbg/IO/0", policy);
+          results[policy == SCHED_BATCH ? 0 : 1] = generator_.run(hub.process, Load{&requests, many_clients, window});
+        }
+        const auto& [as_it_is, without] = results;
+        values[0].push_back(as_it_is.keys_per_second / 1e6);
+        values[1].push_back(without.keys_per_second / 1e6);
+        values[2].push_back(as_it_is.keys_per_second / without.keys_per_second);
+        values[3].push_back(as_it_is.cpu_ns_per_key);
+        values[4].push_back(without.cpu_ns_per_key);
+      }
+      std::vector<std::string> cells{std::to_string(window)};
+      for (const auto& [median, least, most] : {Spread::of(values[0]), Spread::of(values[1]), Spread::of(values[2]),
+                                                Spread::of(values[3]), Spread::of(values[4])}) {
+        cells.push_back(figure(median) + " (" + figure(least) + " .. " + figure(most) + ")");
+      }
+      report_.row(cells);
+    }
   }
 
   /// How near the hub comes to doing nothing: a bare echo of the same bytes, and one prefetched look-up per key.
@@ -322,15 +374,16 @@ class System {
     const double half = most.keys_per_second / static_cast<double>(batch) / 2;
     std::vector<double> ratios;
     report_.begin_table("Queries at half of the hub's idle maximum (" + million(half * batch) + " keys/s)",
-                        {"beside", "answered, keys/s", "p50 us", "p99 us", "p99.9 us", "registered, entries/s"});
+                        {"beside", "answered, keys/s", "p50 us", "p99 us", "p99.9 us", "registered, entries/s",
+                         "hub busy", "clients busy"});
     for (std::size_t run = 0; run < runs_; ++run) {
       const Load steady{&queries, many_clients, 1, half};
       const Result quiet = generator_.run(hub.process, steady);
-      const std::vector<Result> flooded = generator_.run(hub.process, {steady, Load{&entries, 1, 1}});
+      const std::vector<Result> flooded =
+          generator_.run(hub.process, {steady, Load{&entries, 1, 1, std::nullopt, true, true}});
       const auto show = [&](const char* name, const Result& result, double registered) {
-        report_.row(
-            {name, million(result.keys_per_second), figure(result.latency.quantile_us(0.5)),
-             figure(result.latency.quantile_us(0.99)), figure(result.latency.quantile_us(0.999)), million(registered)});
+        report_.row({name, million(result.keys_per_second), latency(result, 0.5), latency(result, 0.99),
+                     latency(result, 0.999), million(registered), percent(result.busy), percent(result.clients_busy)});
       };
       show("nothing", quiet, 0);
       show("a flood of registrations", flooded[0], flooded[1].keys_per_second);
@@ -349,8 +402,9 @@ class System {
     const Result most = generator_.run(hub.process, Load{&entries, 1, 1});
     const double half = most.keys_per_second / static_cast<double>(batch) / 2;
     std::vector<double> ratios;
-    report_.begin_table("Registrations at half of the hub's idle maximum (" + million(half * batch) + " entries/s)",
-                        {"beside", "p50 us until seen", "p99 us", "queries answered, keys/s"});
+    report_.begin_table(
+        "Registrations at half of the hub's idle maximum (" + million(half * batch) + " entries/s)",
+        {"beside", "p50 us until seen", "p99 us", "queries answered, keys/s", "hub busy", "clients busy"});
     const Load steady{&entries, 1, 1, half};
     const auto lag_during = [&](const std::vector<Load>& loads, std::vector<Result>& results) {
       const Shared<Histogram> lag;
@@ -364,10 +418,14 @@ class System {
     for (std::size_t run = 0; run < runs_; ++run) {
       std::vector<Result> quiet_results, flooded_results;
       const Histogram quiet = lag_during({steady}, quiet_results);
-      const Histogram flooded = lag_during({steady, Load{&queries, 1, 256}}, flooded_results);
-      report_.row({"nothing", figure(quiet.quantile_us(0.5)), figure(quiet.quantile_us(0.99)), ""});
-      report_.row({"a flood of queries", figure(flooded.quantile_us(0.5)), figure(flooded.quantile_us(0.99)),
-                   million(flooded_results[1].keys_per_second)});
+      const Histogram flooded = lag_during({steady, Load{&queries, 1, 256, std::nullopt, true, true}}, flooded_results);
+      const auto show = [&](const char* name, const Histogram& lag, const std::vector<Result>& results) {
+        report_.row({name, figure(lag.quantile_us(0.5)), figure(lag.quantile_us(0.99)),
+                     results.size() > 1 ? million(results[1].keys_per_second) : "-", percent(results[0].busy),
+                     percent(results[0].clients_busy)});
+      };
+      show("nothing", quiet, quiet_results);
+      show("a flood of queries", flooded, flooded_results);
       ratios.push_back(flooded.quantile_us(0.99) / quiet.quantile_us(0.99));
     }
     report_.judge(
@@ -407,7 +465,7 @@ class System {
   void grid() {
     report_.begin_table("The hub alone, " + entries_text(catalogue_),
                         {"wire", "operation", "keys a message", "clients", "window", "keys/s", "p50 us", "p99 us",
-                         "p99.9 us", "hub busy", "CPU ns per key"});
+                         "p99.9 us", "hub busy", "clients busy", "CPU ns per key"});
     for (const auto wire : {Servers::Wire::tcp, Servers::Wire::ipc}) {
       const Server hub = filled(servers_.hub(without_eviction(), wire), catalogue_);
       const auto points = [&](Operation operation, Mix mix, std::size_t keys,
@@ -433,16 +491,18 @@ class System {
       points(Operation::match, Mix::stored, batch, other_clients);
       points(Operation::store, Mix::fresh, batch, {{16, 1}});
       for (const Mix mix : {Mix::fresh, Mix::stored, Mix::leased}) points(Operation::claim, mix, batch, windows);
+      all_at_once(wire);
     }
-    all_at_once();
   }
 
   /// Claims, matches and registrations of new entries, each of which makes another leave.
-  void all_at_once() {
+  void all_at_once(Servers::Wire wire) {
     const std::string capacity = std::to_string(catalogue_.entries);
-    const Server hub = filled(servers_.hub({"--eviction", "recency", "--capacity", capacity, "--max-leases",
-                                            "1000000000", "--lease-timeout-secs", "5"}),
-                              {catalogue_.entries, 100});
+    const Server hub = filled(
+        servers_.hub({"--eviction", "recency", "--capacity", capacity, "--max-leases", "1000000000",
+                      "--lease-timeout-secs", "5"},
+                     wire),
+        {catalogue_.entries, 100});
     const Catalogue known{catalogue_.entries, 100};
     const Requests claims(hub.peer(), Operation::claim, Mix::thirds, batch, known);
     const Requests matches(hub.peer(), Operation::match, Mix::stored, batch, known);
@@ -452,18 +512,16 @@ class System {
                                   {&entries, 1, 1, std::nullopt, false}};
     const std::vector<Result> results = generator_.run(hub.process, loads);
     for (std::size_t i = 0; i < loads.size(); ++i) {
-      grid_row(Servers::Wire::tcp,
-               std::string("all at once, eviction at capacity: ") + name_of(loads[i].requests->operation()), batch,
-               loads[i].clients, loads[i].window, results[i]);
+      grid_row(wire, std::string("all at once, eviction at capacity: ") + name_of(loads[i].requests->operation()),
+               batch, loads[i].clients, loads[i].window, results[i]);
     }
   }
 
   void grid_row(Servers::Wire wire, const std::string& name, std::size_t keys, std::size_t clients, std::size_t window,
                 const Result& result) {
     report_.row({name_of(wire), name, std::to_string(keys), std::to_string(clients), std::to_string(window),
-                 million(result.keys_per_second), figure(result.latency.quantile_us(0.5)),
-                 figure(result.latency.quantile_us(0.99)), figure(result.latency.quantile_us(0.999)),
-                 percent(result.busy), figure(result.cpu_ns_per_key)});
+                 million(result.keys_per_second), latency(result, 0.5), latency(result, 0.99), latency(result, 0.999),
+                 percent(result.busy), percent(result.clients_busy), figure(result.cpu_ns_per_key)});
     last_rate_ = result.keys_per_second;
   }
 
@@ -475,6 +533,7 @@ class System {
     std::string name;
     double bytes_per_entry;
     double time;
+    double cpu_ns_per_entry;
   };
 
   Servers servers_;

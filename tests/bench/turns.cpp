@@ -192,10 +192,10 @@ void run(const Arguments& arguments) {
   };
   std::array<Variant, 2> variants{{{Pages::huge, "huge pages"}, {Pages::small, "huge pages switched off"}}};
   for (std::uint64_t run = 1; run <= arguments.number("runs"); ++run) {
+    const IdleLoop idle = idle_loop(workload.time / 2);
     for (Variant& variant : variants) {
       const Shared<Turns> turns;
       const Run done = measure(workload, variant.pages, turns[0]);
-      const IdleLoop idle = idle_loop(workload.time / 2);
       variant.longest.push_back(turns->longest_cpu_ms());
       report.row({std::to_string(run) + ", " + variant.name, figure(turns->longest_cpu_ms()),
                   figure(turns->cpu.quantile_us(0.999) / 1e3), figure(turns->cpu.quantile_us(0.5) / 1e3),

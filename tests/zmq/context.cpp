@@ -13,10 +13,12 @@
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <asio/io_context.hpp>
 #include <zmq.hpp>
 
 #include <registry/builder.hpp>
 #include <registry/storage.hpp>
+#include <registry/transport/asio_zmq.hpp>
 #include <registry/transport/zmq.hpp>
 #include <registry/transport/zmq_hub.hpp>
 
@@ -77,14 +79,31 @@ bool a_call_is_answered() {
 
 }  // namespace
 
-TEST_CASE("the I/O thread of a transport's own context does not take the processor from who gives it messages") {
+TEST_CASE("the I/O thread of a hub's own context does not take the processor from the hub") {
   const IoThreads before = io_threads();
   const auto hub = ZmqHubTransport::bind(anywhere());
+  const IoThreads after = io_threads_once_there_are(before.all + 1);
+  CHECK(after.all == before.all + 1);
+  CHECK(after.yielding == before.yielding + 1);
+}
+
+TEST_CASE("the I/O thread of a client's own context takes the processor from whoever computes") {
+  const IoThreads before = io_threads();
   ZmqTransportConfig config;
-  config.query_addr = hub.endpoints().query_addr;
-  config.register_addr = hub.endpoints().register_addr;
-  const auto client = ZmqTransport::connect(config);
-  CHECK(io_threads_once_there_are(before.all + 2).yielding == before.yielding + 2);
+  config.query_addr = config.register_addr = "tcp://127.0.0.1:1";
+  asio::io_context io;
+  SECTION("blocking") {
+    const auto client = ZmqTransport::connect(config);
+    const IoThreads after = io_threads_once_there_are(before.all + 1);
+    CHECK(after.all == before.all + 1);
+    CHECK(after.yielding == before.yielding);
+  }
+  SECTION("over Asio") {
+    const auto client = AsioZmqTransport::connect(io.get_executor(), config);
+    const IoThreads after = io_threads_once_there_are(before.all + 1);
+    CHECK(after.all == before.all + 1);
+    CHECK(after.yielding == before.yielding);
+  }
 }
 
 TEST_CASE("a context that was given is used as it is") {

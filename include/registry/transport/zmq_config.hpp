@@ -111,7 +111,8 @@ struct ZmqHubConfig {
   std::chrono::milliseconds heartbeat_timeout = std::chrono::seconds{5};
   /// For how long closing waits for answers that are still to be sent.
   std::chrono::milliseconds linger = std::chrono::seconds{1};
-  /// The context to open the sockets on; it must not be terminated before the transport is gone. Null: one of its own.
+  /// The context to open the sockets on; it must not be terminated before the transport is gone. Null: one of its own,
+  /// whose thread is scheduled by SCHED_BATCH: where others keep all cores busy, a hub answers sooner with another.
   std::shared_ptr<zmq::context_t> context = nullptr;
   /// The hub's secret and the clients that it lets in, with the namespaces that each may use; nothing: whoever can
   /// reach the hub can read and change its catalogue.

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <poll.h>
+#include <sched.h>
 #include <zmq.hpp>
 
 #include <registry/bytes.hpp>
@@ -148,7 +149,7 @@ class ZmqHubTransport {
   struct State {
     explicit State(ZmqHubConfig given)
         : config(checked(std::move(given))),
-          context(detail::context_or_own(config.context)),
+          context(config.context ? config.context : own_context()),
           zap(let_in()),
           pending(config.max_pending_bytes),
           queries(open(zmq::socket_type::router, config.router_hwm), config.max_envelope_frames + 2),
@@ -159,6 +160,22 @@ class ZmqHubTransport {
       endpoints = {
           queries.socket.get(zmq::sockopt::last_endpoint), registrations.socket.get(zmq::sockopt::last_endpoint)};
       warn_of_strangers();
+    }
+
+    static std::shared_ptr<zmq::context_t> own_context() {
+      auto context = detail::context_or_own(nullptr);
+#ifdef SCHED_BATCH
+      // Where libzmq's thread shares a core with the hub's, it then waits until that has no more messages for it, and
+      // does not take the core from it for each: half the cost of a message is in these changes. Not so in clients: the
+      // threads beside theirs compute, and each answer would wait for the end of a time slice. Only where threads are
+      // scheduled as usual: libzmq's inherits the policy and priority of this one, and ends the process if it may not
+      // change from those to SCHED_BATCH (from real time it may not for its priority, from SCHED_IDLE for its policy).
+      if (sched_getscheduler(0) == SCHED_OTHER) {
+        detail::zmq_attempt(
+            "set up a ZeroMQ context", [&] { context->set(zmq::ctxopt::thread_sched_policy, SCHED_BATCH); });
+      }
+#endif
+      return context;
     }
 
     bool has_message() { return queries.has_message() || registrations.has_message(); }

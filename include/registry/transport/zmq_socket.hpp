@@ -20,7 +20,6 @@
 #include <vector>
 
 #include <poll.h>
-#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <zmq.hpp>
@@ -81,14 +80,6 @@ inline std::shared_ptr<zmq::context_t> context_or_own(const std::shared_ptr<zmq:
     auto context = std::make_shared<zmq::context_t>();
     // A connection that is watched takes three of them, and a client one connection for each call at a time.
     context->set(zmq::ctxopt::max_sockets, 4'096);
-#ifdef SCHED_BATCH
-    // Where libzmq's thread shares a core with the one that gives it messages, it then waits until that has no more of
-    // them, and does not take the core from it for each: half the cost of a message is in these changes. Only where
-    // threads are scheduled as usual: libzmq's inherits the policy and priority of this one, and ends the process if it
-    // may not change from those to SCHED_BATCH (from real time it may not for its priority, from SCHED_IDLE for its
-    // policy).
-    if (sched_getscheduler(0) == SCHED_OTHER) context->set(zmq::ctxopt::thread_sched_policy, SCHED_BATCH);
-#endif
     return context;
   });
 }

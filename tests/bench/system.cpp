@@ -75,7 +75,8 @@ class System {
     const auto wanted = [&](const char* row) { return arguments.lists("rows", row); };
     const std::array with_peers{"claim", "claim-new", "equal-windows", "match", "register"};
     if (std::any_of(with_peers.begin(), with_peers.end(), wanted)) {
-      const Server hub = filled(servers_.hub(without_eviction()), catalogue_);
+      filled(servers_.hub(without_eviction()), catalogue_);
+      const Server hub = reserved_hub(catalogue_);
       const Server redis = filled(servers_.redis(), catalogue_);
       const Server memcached = filled(servers_.memcached(), catalogue_);
       const Server echo = servers_.echo();
@@ -86,12 +87,12 @@ class System {
         equal_windows(hub, redis, 1);
         equal_windows(hub, redis, many_clients);
       }
-      if (wanted("match")) matches(hub, redis, memcached);
+      if (wanted("match")) matches(hub, redis, memcached, echo);
       if (wanted("register")) registrations(hub, redis, memcached);
     }
     if (wanted("floors")) floors();
     if (wanted("flood") || wanted("scheduling")) {
-      const Server hub = filled(servers_.hub(without_eviction()), catalogue_);
+      const Server hub = reserved_hub(catalogue_);
       if (wanted("scheduling")) scheduling(hub);
       if (wanted("flood")) {
         flood_of_registrations(hub);
@@ -106,6 +107,17 @@ class System {
   static std::vector<std::string> without_eviction() {
     return {"--eviction",   "none",       "--capacity",           "2000000000",
             "--max-leases", "1000000000", "--lease-timeout-secs", "36000"};
+  }
+
+  /// A hub that has its memory from the start, also for what it is told and asked for while it is measured.
+  Server reserved_hub(Catalogue catalogue, Servers::Wire wire = Servers::Wire::tcp) const {
+    constexpr std::uint64_t while_measured = 15'000'000;
+    std::vector<std::string> options = without_eviction();
+    options.insert(options.end(), {"--reserve-entries", std::to_string(catalogue.entries + while_measured),
+                                   "--reserve-leases", std::to_string(catalogue.leases + while_measured)});
+    Server server = servers_.hub(std::move(options), wire);
+    fill(server.peer(), catalogue);
+    return server;
   }
 
   Server filled(Server server, Catalogue catalogue) {
@@ -254,7 +266,7 @@ class System {
     judge(title + ": against the best Redis", 20, all[0], better(all[1], all[2]));
   }
 
-  void matches(const Server& hub, const Server& redis, const Server& memcached) {
+  void matches(const Server& hub, const Server& redis, const Server& memcached, const Server& echo) {
     std::deque<Contestant> all;
     const auto add = [&](const char* name, const Server& server) {
       all.push_back({name, &server, Requests(server.peer(), Operation::match, Mix::stored, batch, catalogue_)});
@@ -262,10 +274,12 @@ class System {
     add("hub", hub);
     add("Redis, MGET", redis);
     add("memcached", memcached);
+    add("libzmq echo", echo);
     find_best_windows(all, "match, all stored");
     alternate(all);
     show(all, "match, all stored, each at its best window");
     judge("match of stored keys, each at its best window: against Redis MGET", 25, all[0], all[1]);
+    judge("the libzmq echo of the same bytes against Redis MGET, which bounds it", 25, all[3], all[1]);
   }
 
   void registrations(const Server& hub, const Server& redis, const Server& memcached) {
@@ -327,7 +341,7 @@ class System {
     std::deque<FloorProcess> tables;
     std::deque<Contestant> all;
     for (const Catalogue& size : sizes) {
-      hubs.push_back(filled(servers_.hub(without_eviction()), size));
+      hubs.push_back(reserved_hub(size));
       tables.emplace_back(size);
       all.push_back({"hub, " + entries_text(size), &hubs.back(),
                      Requests(hubs.back().peer(), Operation::claim, Mix::thirds, batch, size)});
@@ -467,7 +481,7 @@ class System {
                         {"wire", "operation", "keys a message", "clients", "window", "keys/s", "p50 us", "p99 us",
                          "p99.9 us", "hub busy", "clients busy", "CPU ns per key"});
     for (const auto wire : {Servers::Wire::tcp, Servers::Wire::ipc}) {
-      const Server hub = filled(servers_.hub(without_eviction(), wire), catalogue_);
+      const Server hub = reserved_hub(catalogue_, wire);
       const auto points = [&](Operation operation, Mix mix, std::size_t keys,
                               const std::vector<std::pair<std::size_t, std::size_t>>& clients_and_windows) {
         const Requests requests(hub.peer(), operation, mix, keys, catalogue_);

@@ -4,7 +4,6 @@
 // real RegistryHub::serve over the real sockets; only the transport is wrapped, to look at the clock.
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -17,8 +16,6 @@
 #include <thread>
 #include <utility>
 #include <vector>
-
-#include <sys/prctl.h>
 
 #include <registry/registry.hpp>
 
@@ -77,21 +74,21 @@ class MeasuredTransport {
 };
 
 constexpr std::chrono::seconds lease_ttl{5};
+/// More than two clients are granted in that time.
+constexpr std::size_t most_leases = 15'000'000;
 
-/// Whether the system gives huge pages to who asks for them, as the catalogue does.
-enum class Pages { huge, small };
+/// Whether the hub has its memory from the start, or touches each page first when it needs it.
+enum class Memory { reserved, as_needed };
 
-int serve(const std::string& query, const std::string& registration, std::uint64_t capacity, Pages pages,
+int serve(const std::string& query, const std::string& registration, std::uint64_t capacity, Memory memory,
           Turns& turns) {
-  if (pages == Pages::small && prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) != 0) {
-    throw std::system_error(errno, std::generic_category(), "prctl(PR_SET_THP_DISABLE)");
-  }
   registry::ZmqHubConfig config;
   config.query_addr = "tcp://127.0.0.1:" + query;
   config.register_addr = "tcp://127.0.0.1:" + registration;
   MeasuredTransport transport(registry::ZmqHubTransport::bind(config), turns);
-  auto hub = registry::hub<std::uint64_t, std::uint64_t>(
-                 registry::RecencyEviction(registry::HashMapStorage<std::uint64_t, std::uint64_t>{}, capacity))
+  registry::HashMapStorage<std::uint64_t, std::uint64_t> storage;
+  if (memory == Memory::reserved) storage.reserve(capacity, most_leases);
+  auto hub = registry::hub<std::uint64_t, std::uint64_t>(registry::RecencyEviction(std::move(storage), capacity))
                  .lease_ttl(lease_ttl)
                  .max_leases(1'000'000'000)
                  .build();
@@ -147,10 +144,10 @@ struct Run {
   double granted_within_s;
 };
 
-Run measure(const Workload& workload, Pages pages, Turns& turns) {
+Run measure(const Workload& workload, Memory memory, Turns& turns) {
   const Hub peer("hub", free_port(), free_port());
   Process hub = Process::fork(server_core, [&] {
-    return serve(peer.query_address(), peer.register_address(), workload.capacity, pages, turns);
+    return serve(peer.query_address(), peer.register_address(), workload.capacity, memory, turns);
   });
   wait_for(peer.register_address());
 
@@ -186,16 +183,16 @@ void run(const Arguments& arguments) {
        "longest pass of an idle loop, CPU ms", "the same, wall ms", "registered, entries/s",
        "leases granted within s"});
   struct Variant {
-    Pages pages;
+    Memory memory;
     const char* name;
     std::vector<double> longest{};
   };
-  std::array<Variant, 2> variants{{{Pages::huge, "huge pages"}, {Pages::small, "huge pages switched off"}}};
+  std::array<Variant, 2> variants{{{Memory::reserved, "memory reserved"}, {Memory::as_needed, "memory as needed"}}};
   for (std::uint64_t run = 1; run <= arguments.number("runs"); ++run) {
     const IdleLoop idle = idle_loop(workload.time / 2);
     for (Variant& variant : variants) {
       const Shared<Turns> turns;
-      const Run done = measure(workload, variant.pages, turns[0]);
+      const Run done = measure(workload, variant.memory, turns[0]);
       variant.longest.push_back(turns->longest_cpu_ms());
       report.row({std::to_string(run) + ", " + variant.name, figure(turns->longest_cpu_ms()),
                   figure(turns->cpu.quantile_us(0.999) / 1e3), figure(turns->cpu.quantile_us(0.5) / 1e3),

@@ -261,7 +261,8 @@ class BlockingDriver {
     // What is over cannot be had back of another hub, which does not know that it is: somebody else may hold it.
     const std::uint64_t granted_by = sent < claim.deadline() ? claim.incarnation() : 0;
     auto call = Core::renew(claim.number(), held, granted_by);
-    return claim.renewed(held, finish(try_once(call, deadline)), sent);
+    const RenewAnswer answer = finish(try_once(call, deadline));
+    return claim.renewed(held, answer, sent, transport_.now());
   }
 
   /// Whether every registration of this client is to be acknowledged. Where the hub has shown that it is there, but not

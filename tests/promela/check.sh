@@ -21,8 +21,8 @@ search() {
   local name=$1 expected=$2 start=$SECONDS bound got
   shift 2
   # Of two settings of a bound the later one would only be a warning.
-  local -A bounds=([WORKERS]=2 [KEYS]=1 [TTL]=2 [ROUNDS]=2 [LOSSES]=0 [TIMEOUTS]=0 [RENEWALS]=0 [RESENDS]=0 [DUPLICATES]=0 [STALLS]=0
-                   [WAITS]=0 [CRASHES]=0 [RESTARTS]=0 [EVICTIONS]=0 [INSIST]=0)
+  local -A bounds=([WORKERS]=2 [KEYS]=1 [TTL]=2 [ROUNDS]=2 [LOSSES]=0 [TIMEOUTS]=0 [RENEWALS]=0 [RESENDS]=0
+                   [DUPLICATES]=0 [STALLS]=0 [WAITS]=0 [CRASHES]=0 [RESTARTS]=0 [EVICTIONS]=0 [INSIST]=0)
   for bound; do bounds[${bound%%=*}]=${bound#*=}; done
   local defines=()
   for bound in "${!bounds[@]}"; do defines+=("-D$bound=${bounds[$bound]}"); done

@@ -34,7 +34,8 @@
 #define SLOTS (WORKERS + 1 + DUPLICATES)
 #define bit(k) (1 << (k))
 
-/* Queries: type, number of the claim, keys, incarnation that granted them (0: none, any more). A claim's number is also its request's. */
+/* Queries: type, number of the claim, keys, incarnation that granted them (0: none, any more). A claim's number is also
+ * its request's. */
 chan queries[WORKERS] = [6] of { mtype, byte, byte, byte };
 /* Answers: type, number of the claim, keys that are the worker's, incarnation. */
 chan answers[WORKERS] = [3] of { mtype, byte, byte, byte };

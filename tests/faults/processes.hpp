@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "support/catch.hpp"
+
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <fstream>
 #include <map>
 #include <memory>
-#include <optional>
+#include <span>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -32,6 +36,26 @@ using namespace std::chrono_literals;
 constexpr std::chrono::seconds ttl{1};
 /// Longer than anything here may take. No test waits for it to pass unless it fails.
 constexpr std::chrono::seconds limit{60};
+
+constexpr std::size_t megabyte = 1'000'000;
+
+// What a sanitizer keeps of the memory that was freed is no memory that the hub holds on to.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t quarantine = 400 * megabyte;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+constexpr std::size_t quarantine = 400 * megabyte;
+#else
+constexpr std::size_t quarantine = 0;
+#endif
+#else
+constexpr std::size_t quarantine = 0;
+#endif
+
+/// A line of the summary that tests/run.sh prints at its end.
+inline void print(const std::string& test, const std::string& what) {
+  std::printf("fault: %-10s %s\n", test.c_str(), what.c_str());
+}
 
 /// Tries every few milliseconds; false if it has not become true within the limit.
 template <class Condition>
@@ -58,8 +82,14 @@ class Hub {
   Hub& operator=(const Hub&) = delete;
 
   void start() {
-    std::vector<std::string> command{REGISTRY_HUB, "--query-addr", queries_, "--register-addr", registrations_,
-                                     "--lease-timeout-secs", std::to_string(lease_ttl_.count())};
+    std::vector<std::string> command{
+        REGISTRY_HUB,
+        "--query-addr",
+        queries_,
+        "--register-addr",
+        registrations_,
+        "--lease-timeout-secs",
+        std::to_string(lease_ttl_.count())};
     command.insert(command.end(), flags_.begin(), flags_.end());
     process_ = std::make_unique<concurrency_test::Process>(std::move(command));
     const std::string line = process_->hear();
@@ -69,6 +99,7 @@ class Hub {
     };
     queries_ = between("queries at ", ',');
     registrations_ = between("registrations at ", '\n');
+    resident_at_start_ = resident();
   }
 
   void kill() {
@@ -117,6 +148,7 @@ class Hub {
     }
     throw std::runtime_error("the hub has no memory");
   }
+  std::size_t resident_at_start() const { return resident_at_start_; }
 
  private:
   std::chrono::seconds lease_ttl_;
@@ -124,6 +156,7 @@ class Hub {
   std::string queries_ = "tcp://127.0.0.1:*";
   std::string registrations_ = "tcp://127.0.0.1:*";
   std::unique_ptr<concurrency_test::Process> process_;
+  std::size_t resident_at_start_ = 0;
 };
 
 /// A client of the test's own.
@@ -148,23 +181,48 @@ inline bool serves(const Hub& hub) {
   });
 }
 
+/// What must be true of a hub after whatever has befallen it: it serves, and has not grown beyond what some 100,000
+/// blocks and a few clients take.
+inline void check(const Hub& hub) {
+  CHECK(serves(hub));
+  CHECK(hub.resident() < hub.resident_at_start() + 100 * megabyte + quarantine);
+}
+
 /// A running faults_worker.
 class Worker {
  public:
-  Worker(std::uint64_t number, const registry::ZmqTransportConfig& hub, const std::string& grants,
-         std::chrono::milliseconds lease_ttl = ttl)
-      : process_({REGISTRY_FAULTS_WORKER, hub.query_addr, hub.register_addr, grants, std::to_string(number),
-                  std::to_string(lease_ttl.count())}) {}
+  struct Held {
+    std::size_t keys;
+    std::uint64_t token;
+  };
 
-  Tally report() {
-    process_.tell("report");
-    return Tally::from(process_.hear());
+  Worker(std::uint64_t number, const registry::ZmqTransportConfig& hub, const std::string& grants)
+      : process_({REGISTRY_FAULTS_WORKER, hub.query_addr, hub.register_addr, grants, std::to_string(number),
+                  std::to_string(std::chrono::milliseconds{ttl}.count())}) {}
+
+  Tally report() { return Tally::from(ask("report")); }
+
+  /// Has it hold the keys from `first` on in the name of a claim.
+  Held hold(std::uint64_t first, std::size_t count) {
+    std::istringstream words(ask("hold " + std::to_string(first) + ' ' + std::to_string(count)));
+    Held held{};
+    words >> held.keys >> held.token;
+    return held;
   }
+  /// How many of them it has lost, as it hears when it renews them.
+  std::size_t lost() { return std::stoul(ask("progress")); }
+  /// Of how many it is told that they are not its own any more when it registers them.
+  std::size_t conflicts() { return std::stoul(ask("register")); }
 
   void signal(int number) const { process_.signal(number); }
   int end() { return process_.end(); }
 
  private:
+  std::string ask(const std::string& command) {
+    process_.tell(command);
+    return process_.hear();
+  }
+
   concurrency_test::Process process_;
 };
 
@@ -183,16 +241,17 @@ class Workers {
   }
 
   Worker& operator[](std::size_t i) { return *workers_[i]; }
-  std::size_t size() const { return workers_.size(); }
 
+  /// What it has seen until then counts.
   void kill(std::size_t i) {
+    killed_ += workers_[i]->report();
     workers_[i]->signal(SIGKILL);
     workers_[i]->end();
     workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(i));
   }
 
   Tally report() {
-    Tally sum;
+    Tally sum = killed_;
     for (const auto& worker : workers_) sum += worker->report();
     return sum;
   }
@@ -225,13 +284,42 @@ class Workers {
   Grants grants_;
   std::uint64_t last_number_ = 0;
   std::vector<std::unique_ptr<Worker>> workers_;
+  Tally killed_;
 };
 
-inline void print(const char* test, const std::string& what, const Tally& tally) {
-  std::printf(
-      "%-10s %s; %lu calls answered, %lu failed; %lu keys granted, %lu stored, %lu found; %lu clashes, %lu wrong\n",
-      test, what.c_str(), tally.calls, tally.failures, tally.granted, tally.stored, tally.found, tally.clashes,
-      tally.wrong);
+/// What must be true after whatever has befallen a hub and its workers, of all that they saw and of all that the hub
+/// has confirmed since it was started. Ends the workers, and prints what they did.
+inline void check(const Hub& hub, Workers& workers, const std::string& test, const std::string& what) {
+  const Tally tally = workers.report();
+  CHECK(workers.end() == 0);
+  CHECK(tally.clashes == 0);
+  CHECK(tally.wrong == 0);
+  CHECK(tally.granted > 0);
+  CHECK(tally.claimed > 0);
+  CHECK(tally.renewals > 0);
+  CHECK(tally.stored > 0);
+  CHECK(tally.found > 0);
+
+  const std::vector<std::uint64_t> confirmed = workers.grants().confirmed();
+  CHECK(!confirmed.empty());
+  std::size_t missing = confirmed.size();
+  auto reader = client(hub.address());
+  for (std::span<const std::uint64_t> rest = confirmed; !rest.empty();) {
+    const auto keys = rest.first(std::min<std::size_t>(rest.size(), 1'000));
+    for (const auto& block : reader.match(keys)) missing -= block.value == value_of(block.key) ? 1U : 0U;
+    rest = rest.subspan(keys.size());
+  }
+  CHECK(missing == 0);
+  check(hub);
+
+  std::ostringstream line;
+  line << what << "; " << tally.calls << " calls answered, " << tally.failures << " failed; " << tally.granted
+       << " keys granted to clients, " << tally.claimed << " to claims (" << tally.renewals << " renewed, "
+       << tally.had_back << " had back of a new hub, " << tally.lost << " keys lost); " << tally.stored
+       << " registered, " << tally.confirmed << " confirmed, " << tally.refused << " refused, " << tally.found
+       << " found; " << confirmed.size() << " confirmed by this hub, " << missing << " missing; " << tally.clashes
+       << " clashes, " << tally.wrong << " wrong";
+  print(test, line.str());
 }
 
 }  // namespace faults_test

@@ -9,6 +9,7 @@
  *   TIMEOUTS        times that a worker loses patience although its answer would come
  *   RENEWALS        of what a worker holds
  *   RESENDS         registrations that are sent twice
+ *   DUPLICATES      queries that come once more, behind those sent after them
  *   STALLS          ticks in which the hub could not run, which its lease clock does not count
  *   WAITS           waits that end without an answer to give but Leased; all others last for ever
  *   CRASHES         workers that die
@@ -30,10 +31,11 @@
 
 #define NOBODY WORKERS
 #define ALL_KEYS ((1 << KEYS) - 1)
-#define SLOTS (WORKERS + 1)
+#define SLOTS (WORKERS + 1 + DUPLICATES)
 #define bit(k) (1 << (k))
 
-/* Queries: type, number of the claim, keys, incarnation. A claim's number is also its request's. */
+/* Queries: type, number of the claim, keys, incarnation that granted them (0: none, any more). A claim's number is also
+ * its request's. */
 chan queries[WORKERS] = [6] of { mtype, byte, byte, byte };
 /* Answers: type, number of the claim, keys that are the worker's, incarnation. */
 chan answers[WORKERS] = [3] of { mtype, byte, byte, byte };
@@ -53,8 +55,10 @@ bool renewing[WORKERS];
 byte renewal_age[WORKERS];
 
 /* The hub */
-byte incarnation;
+byte incarnation = 1;
 byte recovery_left;
+byte claim_backs_left;    /* ticks in which it may be claimed back what nobody has been granted here */
+bool something_ended;     /* a lease, or an entry, of this incarnation: then nothing is known of who had what */
 bool stored[KEYS];
 byte holder[KEYS];
 byte holder_number[KEYS];
@@ -73,7 +77,7 @@ byte was_answered[WORKERS]; /* a bit for each claim */
 byte undone[WORKERS];       /* a bit for each registration of which a key was evicted */
 byte registered_by[KEYS];
 byte registered_number[KEYS];
-byte losses, timeouts, renewals, resends, stalls, waits, crashes, restarts, evictions;
+byte losses, timeouts, renewals, resends, duplicates, stalls, waits, crashes, restarts, evictions;
 
 #define believes(w) (alive[w] && held_age[w] < TTL)
 
@@ -109,7 +113,7 @@ inline deliver(w, type, n, keys) {
 }
 
 inline answer_claim(w, n, keys) {
-  assert((was_answered[w] & bit(n)) == 0);
+  assert(duplicates > 0 || (was_answered[w] & bit(n)) == 0);
   was_answered[w] = was_answered[w] | bit(n);
   deliver(w, claimed, n, keys)
 }
@@ -122,6 +126,15 @@ inline leave_queues(s) {
     fi
   };
   slot_used[s] = false
+}
+
+inline stop_waiting(w, n) {
+  for (s2 : 0 .. SLOTS - 1) {
+    if
+    :: slot_used[s2] && slot_worker[s2] == w && slot_number[s2] == n -> leave_queues(s2)
+    :: else
+    fi
+  }
 }
 
 #define is_free(k) (holder[k] == NOBODY && !stored[k] && recovery_left == 0)
@@ -159,6 +172,7 @@ inline wake(k) {
 }
 
 inline end_lease(k) {
+  something_ended = restarts > 0;
   holder[k] = NOBODY;
   holder_number[k] = 0;
   lease_left[k] = 0;
@@ -201,6 +215,10 @@ inline store(k, w, n) {
 inline hear_claim(w, n, keys) {
   granted = 0;
   undecided = 0;
+#if DUPLICATES
+  /* One that comes once more waits anew. */
+  stop_waiting(w, n);
+#endif
   for (k : 0 .. KEYS - 1) {
     if
     :: keys & bit(k) ->
@@ -257,7 +275,11 @@ inline hear_claim(w, n, keys) {
 inline give_back(w, n, keys) {
   for (k : 0 .. KEYS - 1) {
     if
+#ifdef GIVEN_BACK_WHICHEVER_CLAIM
+    :: (keys & bit(k)) && holder[k] == w ->
+#else
     :: (keys & bit(k)) && holder[k] == w && holder_number[k] == n ->
+#endif
 #ifdef RELEASED_KEY_WAKES_NOBODY
        holder[k] = NOBODY;
        lease_left[k] = 0
@@ -270,14 +292,11 @@ inline give_back(w, n, keys) {
 }
 
 inline hear_withdraw(w, n) {
-  for (s2 : 0 .. SLOTS - 1) {
-    if
-    :: slot_used[s2] && slot_worker[s2] == w && slot_number[s2] == n -> leave_queues(s2)
-    :: else
-    fi
-  };
+  stop_waiting(w, n);
   give_back(w, n, ALL_KEYS)
 }
+
+#define accepts_claim_backs (recovery_left > 0 || (claim_backs_left > 0 && !something_ended))
 
 /* Also the way to claim back what an earlier incarnation granted. */
 inline hear_renew(w, n, keys, granted_by) {
@@ -292,7 +311,7 @@ inline hear_renew(w, n, keys, granted_by) {
 #ifdef CLAIMED_BACK_WHATEVER_HAPPENED
        :: !stored[k] && holder[k] != w && granted_by != incarnation ->
 #else
-       :: !stored[k] && holder[k] == NOBODY && granted_by != incarnation ->
+       :: !stored[k] && holder[k] == NOBODY && granted_by != 0 && granted_by != incarnation && accepts_claim_backs ->
 #endif
           grant(k, w, n);
           granted = granted | bit(k)
@@ -336,6 +355,8 @@ inline restart() {
 #ifdef SHORT_RECOVERY
   recovery_left = TTL - 1;
 #endif
+  claim_backs_left = recovery_left + TTL;
+  something_ended = false;
   for (k : 0 .. KEYS - 1) {
     stored[k] = false;
     holder[k] = NOBODY;
@@ -457,6 +478,7 @@ end:
        evictions < EVICTIONS && stored[0] ->
        evictions++;
        stored[0] = false;
+       something_ended = restarts > 0;
        undone[registered_by[0]] = undone[registered_by[0]] | bit(registered_number[0])
      }
   :: atomic {
@@ -523,8 +545,17 @@ proctype Worker(byte w) {
           :: keys == 0
           fi;
           asked_age[w] = 0
-       :: type == renewed && renewing[w] && n == number[w] && believes(w) ->
+       :: type == renewed && renewing[w] && n == number[w] ->
+#ifdef HAD_BACK_AFTER_ITS_TIME
           held[w] = held[w] & keys;
+#else
+          /* Of another hub than the one that granted it it must be had back in time: that one may have granted it to
+           * somebody else before it was gone. */
+          if
+          :: from == granted_by || believes(w) -> held[w] = held[w] & keys
+          :: else -> held[w] = 0
+          fi;
+#endif
 #ifdef RENEWAL_COUNTED_FROM_THE_ANSWER
           held_age[w] = 0;
 #else
@@ -573,11 +604,12 @@ proctype Worker(byte w) {
 #endif
      }
   :: atomic {
-       held[w] != 0 && believes(w) && !renewing[w] && renewals < RENEWALS ->
+       held[w] != 0 && !renewing[w] && renewals < RENEWALS ->
        renewals++;
        renewing[w] = true;
        renewal_age[w] = 0;
-       queries[w]!renew, number[w], held[w], granted_by
+       /* What is over cannot be had back of another hub, which does not know that it is. */
+       queries[w]!renew, number[w], held[w], (believes(w) -> granted_by : 0)
      }
 #ifndef LEASE_NOT_CHECKED
   :: atomic {
@@ -646,6 +678,17 @@ end:
        :: recovery_left > 0 && !stalled -> recovery_left--
        :: else
        fi;
+       if
+       :: claim_backs_left > 0 && !stalled -> claim_backs_left--
+       :: else
+       fi;
+       /* What makes no difference any more is not to be told apart. */
+       if
+       :: recovery_left == 0 && (something_ended || claim_backs_left == 0) ->
+          claim_backs_left = 0;
+          something_ended = false
+       :: else
+       fi;
        for (w : 0 .. WORKERS - 1) {
          if
          :: asking[w] && asked_age[w] < TTL -> asked_age[w]++
@@ -674,7 +717,19 @@ end:
 
 #define lost(w) losses++; in_vain[w] = asking[w]; excused[w] = true
 
+/* It may have a claim answered that its worker is done with. */
+inline duplicate(w) {
+  duplicates++;
+  excused[w] = true;
+  queries[w]?<type, n, keys, from>;
+  queries[w]!type, n, keys, from;
+  type = 0; n = 0; keys = 0; from = 0
+}
+
 proctype Network() {
+  mtype type;
+  byte n, keys, from;
+
 end:
   do
   :: atomic { losses < LOSSES && nempty(queries[0]) -> queries[0]?_, _, _, _; lost(0) }
@@ -683,6 +738,8 @@ end:
   :: atomic { losses < LOSSES && nempty(answers[1]) -> answers[1]?_, _, _, _; lost(1) }
   :: atomic { losses < LOSSES && nempty(registrations[0]) -> registrations[0]?_, _; lost(0) }
   :: atomic { losses < LOSSES && nempty(registrations[1]) -> registrations[1]?_, _; lost(1) }
+  :: atomic { duplicates < DUPLICATES && nempty(queries[0]) && nfull(queries[0]) -> duplicate(0) }
+  :: atomic { duplicates < DUPLICATES && nempty(queries[1]) && nfull(queries[1]) -> duplicate(1) }
 #if WORKERS > 2
   :: atomic { losses < LOSSES && nempty(queries[2]) -> queries[2]?_, _, _, _; lost(2) }
   :: atomic { losses < LOSSES && nempty(answers[2]) -> answers[2]?_, _, _, _; lost(2) }

@@ -100,12 +100,15 @@ class ClaimState {
     return {held.begin(), held.end()};
   }
 
-  /// The hub's answer for `keys` to a renewal sent at `sent`; answers which are no longer held.
-  std::vector<K> renewed(std::span<const K> keys, const RenewAnswer& answer, SteadyTime sent) {
+  /// The hub's answer for `keys` to a renewal sent at `sent`, come by `now`; answers which are no longer held. What
+  /// another hub gives back counts only while the time runs that the one before it gave: afterwards that one may have
+  /// granted it to somebody else before it was gone.
+  std::vector<K> renewed(std::span<const K> keys, const RenewAnswer& answer, SteadyTime sent, SteadyTime now) {
     const std::lock_guard lock(mutex_);
+    const bool is_too_late = answer.incarnation != incarnation_ && now >= renewed_at_ + ttl_;
     std::vector<K> gone;
     for (std::size_t i = 0; i < keys.size(); ++i) {
-      if (answer.statuses[i] != RenewStatus::held && lose(keys[i])) gone.push_back(keys[i]);
+      if ((is_too_late || answer.statuses[i] != RenewStatus::held) && lose(keys[i])) gone.push_back(keys[i]);
     }
     incarnation_ = answer.incarnation;
     ttl_ = answer.ttl;

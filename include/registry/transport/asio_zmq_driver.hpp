@@ -239,7 +239,7 @@ class AsioZmqDriver {
     auto convert = [held,
                     claim = std::move(claim)](const Query& query, std::error_code code, const RenewAnswer& answer) {
       if (code || held.empty()) return std::vector<K>{};
-      return claim->renewed(held, answer, *query.sent_at);
+      return claim->renewed(held, answer, *query.sent_at, now());
     };
     auto completion = converting<std::vector<K>>(std::move(handler), loop, std::move(diagnostics), std::move(convert));
     start<Query>(loop, std::make_shared<detail::AsioQueryOf<Core, typename Core::Renew, decltype(completion)>>(

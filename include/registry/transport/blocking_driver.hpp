@@ -283,7 +283,7 @@ class BlockingDriver {
     const std::uint64_t granted_by = sent < claim.deadline() ? claim.incarnation() : 0;
     auto call = Core::renew(claim.number(), held, granted_by);
     const RenewAnswer answer = finish(try_once(call, deadline));
-    std::vector<K> lost = claim.renewed(held, answer, sent);
+    std::vector<K> lost = claim.renewed(held, answer, sent, transport_.now());
     // What was given back meanwhile may have been had back after that: nobody would give it back again.
     std::vector<K> given_back;
     for (std::size_t i = 0; i < held.size(); ++i) {

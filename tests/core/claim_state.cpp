@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/catch.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include <registry/core/claim_state.hpp>
+
+using namespace registry;
+using namespace std::chrono_literals;
+
+namespace {
+
+using Keys = std::vector<std::uint64_t>;
+
+constexpr SteadyTime start{1000s};
+constexpr std::uint64_t old_hub = 7;
+constexpr std::uint64_t new_hub = 8;
+
+ClaimState<std::uint64_t> claim_of(const Keys& keys) {
+  ClaimAnswer<std::uint64_t> answer;
+  answer.result.can_offload = keys;
+  answer.incarnation = old_hub;
+  answer.ttl = 30s;
+  return {1, answer, start};
+}
+
+RenewAnswer all_held_by(std::uint64_t hub) { return {{RenewStatus::held, RenewStatus::held}, hub, 30s}; }
+
+}  // namespace
+
+TEST_CASE("what a new hub gives back counts while the time runs that the old one gave") {
+  auto claim = claim_of({1, 2});
+  CHECK(claim.renewed(Keys{1, 2}, all_held_by(new_hub), start + 29s, start + 30s - 1ns).empty());
+  CHECK(claim.held() == Keys{1, 2});
+  CHECK(claim.deadline() == start + 59s);
+  CHECK(claim.incarnation() == new_hub);
+}
+
+TEST_CASE("what a new hub gives back afterwards is lost, for the old one may have granted it to somebody else") {
+  auto claim = claim_of({1, 2});
+  CHECK(claim.renewed(Keys{1, 2}, all_held_by(new_hub), start + 29s, start + 30s) == Keys{1, 2});
+  CHECK(claim.held().empty());
+  CHECK(claim.lost() == Keys{1, 2});
+}
+
+TEST_CASE("the hub that granted it may say later that it is still held") {
+  auto claim = claim_of({1, 2});
+  CHECK(claim.renewed(Keys{1, 2}, all_held_by(old_hub), start + 29s, start + 31s).empty());
+  CHECK(claim.held() == Keys{1, 2});
+  CHECK(claim.deadline() == start + 59s);
+}

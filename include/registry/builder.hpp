@@ -129,11 +129,7 @@ class ClientBuilder {
   ClientBuilder&& log(LogHook hook) && { return set(options_.log, std::move(hook)); }
 
   /// `hook(entries, why)`, see LossHook.
-  ClientBuilder&& on_undelivered(LossHook<K, V, M> hook) &&
-    requires BlockingTransport<T>
-  {
-    return set(on_undelivered_, std::move(hook));
-  }
+  ClientBuilder&& on_undelivered(LossHook<K, V, M> hook) && { return set(on_undelivered_, std::move(hook)); }
 
   /// Another codec for the same types.
   template <class Other>
@@ -152,11 +148,7 @@ class ClientBuilder {
     detail::require_not_negative("close_timeout", options_.close_timeout);
     detail::require_positive("local_cache_ttl", options_.local_cache_ttl);
     detail::require_positive("registered_ttl", options_.registered_ttl);
-    if constexpr (BlockingTransport<T>) {
-      return {std::move(transport_), std::move(options_), std::move(on_undelivered_)};
-    } else {
-      return {std::move(transport_), std::move(options_)};
-    }
+    return {std::move(transport_), std::move(options_), std::move(on_undelivered_)};
   }
 
  private:

@@ -82,10 +82,7 @@ class RegistryClient {
   using ClaimType = Claim<Driver>;
   using Core = ClientCore<K, V, M, C>;
 
-  RegistryClient(T transport, ClientOptions options)
-      : driver_(std::make_shared<Driver>(std::move(transport), std::move(options))) {}
-  RegistryClient(T transport, ClientOptions options, LossHook<K, V, M> on_undelivered)
-    requires BlockingTransport<T>
+  RegistryClient(T transport, ClientOptions options, LossHook<K, V, M> on_undelivered = {})
       : driver_(std::make_shared<Driver>(std::move(transport), std::move(options), std::move(on_undelivered))) {}
   RegistryClient(RegistryClient&&) noexcept = default;
   RegistryClient& operator=(RegistryClient&& other) noexcept {
@@ -318,10 +315,11 @@ class RegistryClient {
     return driver_->async_add_acknowledged(entries, nullptr, std::move(diagnostics), std::forward<Token>(token));
   }
 
-  /// Completes with (std::error_code, entries): once they are accepted, all or none, which at the high-water mark takes
-  /// up to `register_timeout`; after a failure the entries, none of which is pending. (A token that throws instead,
-  /// such as `use_awaitable`, drops them: `as_tuple` keeps them.) A `remove` of the same keys that was not awaited may
-  /// overtake or follow it.
+  /// As `register_blocks`. Completes with (std::error_code, entries): once they are accepted, all or none, which at the
+  /// high-water mark, or while too much is unconfirmed, takes up to `register_timeout`; after a failure the entries,
+  /// none of which is pending. To a hub that insists on the holder, once they are acknowledged, and with those refused.
+  /// (A token that throws instead, such as `use_awaitable`, drops them: `as_tuple` keeps them.) A `remove` of the same
+  /// keys that was not awaited may overtake or follow it.
   template <class Token>
   auto async_register_blocks(ListView<EntryType> entries, Token&& token)
     requires AsyncTransport<T>
@@ -349,8 +347,8 @@ class RegistryClient {
     return driver_->async_flush(std::move(diagnostics), std::forward<Token>(token));
   }
 
-  /// Completes with (std::error_code, entries): those that it could not hand over within `limit`. What was handed over
-  /// is still sent in the background, for at most what is left of `limit`.
+  /// Completes with (std::error_code, entries): those that it could not hand over, or the hub has not confirmed, within
+  /// `limit` (those may be stored).
   template <class Token>
   auto async_close(std::chrono::nanoseconds limit, Token&& token)
     requires AsyncTransport<T>

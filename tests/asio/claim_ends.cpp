@@ -58,9 +58,9 @@ TEST_CASE("a claim gives back also while its client is being closed") {
   std::optional<BlockClaim> claim = claim_of(io, client, {1});
   std::vector<Completed<Blocks>> filling(2);
   for (auto& outcome : filling) client.async_register_blocks({{7, 70}}, outcome.token());
+  REQUIRE(run_until(io, [&] { return filling[0].calls > 0 && filling[1].calls > 0; }));
   Completed<Blocks> closed;
   client.async_close(std::chrono::hours{1}, closed.token());
-  REQUIRE(run_until(io, [&] { return filling[0].calls > 0 && filling[1].calls > 0; }));
   claim.reset();
   REQUIRE(run_until(io, [&] { return hub.stats().leases.active == 0; }));
   REQUIRE(closed.calls == 0);

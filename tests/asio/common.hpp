@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -55,6 +56,18 @@ struct Completed {
   bool failed_with(errc expected) const { return calls == 1 && code == expected; }
 };
 
+struct ClaimTerms {
+  std::chrono::nanoseconds ttl = 30s;
+  std::uint64_t incarnation = 7;
+};
+
+inline Bytes sync_answer(const SyncAnswer& answer) {
+  Bytes message;
+  Messages::encode_count(MessageType::sync_response, answer.applied, message);
+  append_trailer<3>({answer.incarnation, answer.flags, answer.first_refusal}, message);
+  return message;
+}
+
 /// A hub under the test's control: it keeps what comes, and answers what it is told to.
 class ScriptedHub {
  public:
@@ -73,8 +86,14 @@ class ScriptedHub {
       io.poll();
       transport_.wait(1ms);
       transport_.drain(seen);
+      if (confirms) confirm();
     }
     return true;
+  }
+
+  /// The number of a registration that was pushed.
+  std::uint64_t number(std::size_t registration) const {
+    return Envelope::decode(as_bytes(seen.registrations.at(registration).second.value())).value().number;
   }
 
   MessageType type(std::size_t query) const {
@@ -128,8 +147,24 @@ class ScriptedHub {
   }
 
   zmq_test::Recorder seen;
+  /// Whether it confirms by itself what was pushed: then the questions for that are not among the queries seen.
+  bool confirms = true;
 
  private:
+  void confirm() {
+    while (looked_at_ < seen.queries.size()) {
+      if (type(looked_at_) != MessageType::sync) {
+        ++looked_at_;
+        continue;
+      }
+      const std::uint64_t last = seen.registrations.empty() ? 0 : number(seen.registrations.size() - 1);
+      const Bytes message = sync_answer({.applied = last, .incarnation = ClaimTerms{}.incarnation});
+      zmq_test::answer(transport_, seen.queries[looked_at_], as_text(message));
+      seen.queries.erase(seen.queries.begin() + static_cast<std::ptrdiff_t>(looked_at_));
+    }
+  }
+
+  std::size_t looked_at_ = 0;
   ZmqHubTransport transport_;
 };
 
@@ -144,11 +179,6 @@ inline Bytes statuses_answer(const std::vector<OffloadStatus>& statuses) {
   Messages::encode_statuses(MessageType::can_offload_response, std::span<const OffloadStatus>{statuses}, message);
   return message;
 }
-
-struct ClaimTerms {
-  std::chrono::nanoseconds ttl = 30s;
-  std::uint64_t incarnation = 7;
-};
 
 inline Bytes claim_answer(const std::vector<OffloadStatus>& statuses, ClaimTerms terms = {}) {
   Bytes message;

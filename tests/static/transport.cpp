@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -10,10 +11,12 @@
 #include <registry/core/instant.hpp>
 #include <registry/core/peer_name.hpp>
 #include <registry/error.hpp>
+#include <registry/metadata.hpp>
 #include <registry/transport/in_process.hpp>
 #include <registry/transport/transport.hpp>
 #include <registry/transport/zmq.hpp>
 #include <registry/transport/zmq_hub.hpp>
+#include <registry/undelivered.hpp>
 
 namespace {
 
@@ -168,7 +171,7 @@ struct GoodAsyncTransport {
   executor_type get_executor() { return {}; }
   template <class Core>
   struct Driver {
-    Driver(GoodAsyncTransport, ClientOptions);
+    Driver(GoodAsyncTransport, ClientOptions, LossHook<std::uint64_t, std::uint64_t, NoMetadata>);
   };
 };
 static_assert(AsyncTransport<GoodAsyncTransport> && Transport<GoodAsyncTransport>);
@@ -176,7 +179,7 @@ static_assert(AsyncTransport<GoodAsyncTransport> && Transport<GoodAsyncTransport
 struct AsyncWithoutExecutor {
   template <class Core>
   struct Driver {
-    Driver(AsyncWithoutExecutor, ClientOptions);
+    Driver(AsyncWithoutExecutor, ClientOptions, LossHook<std::uint64_t, std::uint64_t, NoMetadata>);
   };
 };
 static_assert(!AsyncTransport<AsyncWithoutExecutor>);
@@ -192,10 +195,19 @@ struct DriverOfAnotherTransport {
   executor_type get_executor() { return {}; }
   template <class Core>
   struct Driver {
-    Driver(GoodAsyncTransport, ClientOptions);
+    Driver(GoodAsyncTransport, ClientOptions, LossHook<std::uint64_t, std::uint64_t, NoMetadata>);
   };
 };
 static_assert(!AsyncTransport<DriverOfAnotherTransport>);
+
+// What is lost has to be told to somebody.
+struct CannotReportLosses : GoodAsyncTransport {
+  template <class Core>
+  struct Driver {
+    Driver(CannotReportLosses, ClientOptions);
+  };
+};
+static_assert(!AsyncTransport<CannotReportLosses>);
 
 struct ForeignExecutor : GoodAsyncTransport {
   int get_executor() { return 0; }

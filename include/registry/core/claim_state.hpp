@@ -71,6 +71,20 @@ class ClaimState {
     return incarnation_;
   }
 
+  /// Whether there is anything that it could lose.
+  bool holds_any() const {
+    const std::lock_guard lock(mutex_);
+    return !held_.empty();
+  }
+
+  /// The call that has the lease time begin anew for all that is held; `renewed` takes in its answer, for its keys.
+  RenewCall<K> renewal(SteadyTime now) const {
+    const std::lock_guard lock(mutex_);
+    // What is over cannot be had back of another hub, which does not know that it is: somebody else may hold it.
+    const std::uint64_t granted_by = now < renewed_at_ + ttl_ ? incarnation_ : 0;
+    return {{MessageType::renew, 0, {}, {}, {held_.begin(), held_.end()}, number_}, granted_by};
+  }
+
   /// Takes out what has been registered, and what turns out to be somebody else's.
   void registered(std::span<const K> keys, std::span<const RegisterStatus> outcomes) {
     const std::lock_guard lock(mutex_);

@@ -29,6 +29,7 @@
 #include <registry/envelope.hpp>
 #include <registry/error.hpp>
 #include <registry/message.hpp>
+#include <registry/register_result.hpp>
 #include <registry/stats.hpp>
 #include <registry/trailer.hpp>
 
@@ -137,6 +138,26 @@ struct SyncCall : Call<K> {
   std::optional<std::uint64_t> after;
 };
 
+/// What a sync calls for, once it was answered.
+template <class K>
+struct SyncFollowUp {
+  bool is_new = false;          ///< another hub than the one before has answered
+  bool has_progressed = false;  ///< it is new, or has confirmed something
+  /// The unconfirmed batches from this number on that were last sent by this time are to be sent again.
+  std::uint64_t resend_from = 0;
+  SteadyTime sent_until;
+  /// The first unconfirmed batch, if the hub has refused some of it: its outcomes are to be asked for.
+  std::optional<Batch<K>> refused;
+};
+
+/// How a sync is asked: whether the hub keeps it until everything has come, how long its answer may take, and how long
+/// after one that has brought nothing the next is due.
+struct SyncTerms {
+  bool waits = false;
+  std::chrono::nanoseconds limit{};
+  std::chrono::nanoseconds pause{};
+};
+
 /// Asks whether the hub serves the client's namespace.
 template <class K>
 struct HelloCall : Call<K> {
@@ -171,6 +192,12 @@ class ClientCore {
   using BatchType = Batch<K>;
   using Joint = JointQuery<K, V, M, C>;
 
+  /// Entries that were not stored, and why.
+  struct Loss {
+    std::vector<EntryType> entries;
+    Error why;
+  };
+
   ClientCore(ClientOptions options, ClientId id)
       : options_(std::move(options)),
         id_(id),
@@ -203,9 +230,6 @@ class ClientCore {
     detail::FlatSet<K> named;
     std::erase_if(keys, [&](const K& key) { return !named.insert(key).second; });
     return {{{MessageType::claim, 0, {}, {}, std::move(keys), number}, {}}, wait};
-  }
-  static Renew renew(std::uint64_t number, std::vector<K> keys, std::uint64_t incarnation) {
-    return {{MessageType::renew, 0, {}, {}, std::move(keys), number}, incarnation};
   }
   static Count release(std::uint64_t number, std::vector<K> keys) {
     return {{MessageType::release, 0, {}, {}, std::move(keys), number}};
@@ -348,6 +372,7 @@ class ClientCore {
     if (frames.size() == 1) {
       if (echoes_envelopes_ == true) return std::nullopt;
       echoes_envelopes_ = false;
+      forget_unconfirmed();
       return Answer{std::nullopt, frames.front()};
     }
     if (frames.size() != 2) return std::nullopt;
@@ -452,11 +477,13 @@ class ClientCore {
   /// Whether the hub may be one that confirms registrations: it has not yet shown that it is none.
   bool may_confirm() const noexcept { return !cannot_sync_ && echoes_envelopes_ != false; }
 
-  /// Whether the hub has said what it is, in answer to a sync.
-  bool knows_hub() const noexcept { return incarnation_.has_value(); }
-
-  /// Whether it has told that only the holder's registrations count.
-  bool hub_insists() const noexcept { return insists_; }
+  /// Whether every registration is to be acknowledged. Nothing where the hub is to be asked before by a sync whether it
+  /// insists on the holder: once, and if it is not there soon it hears of what it was sent later.
+  std::optional<bool> acknowledges_all() {
+    if (options_.acknowledged || insists_) return true;
+    if (incarnation_ || !may_confirm() || std::exchange(has_asked_hub_, true)) return false;
+    return std::nullopt;
+  }
 
   /// The hub that last answered a sync.
   std::optional<std::uint64_t> incarnation() const noexcept { return incarnation_; }
@@ -469,6 +496,15 @@ class ClientCore {
     if (may_confirm()) sync_due_ = sync_due_ ? std::min(*sync_due_, time) : time;
   }
 
+  /// For the usual sync, or for one that somebody waits for.
+  SyncTerms sync_terms(bool is_awaited) const noexcept {
+    const auto interval = options_.resend_interval;
+    if (!is_awaited) return {false, std::min(options_.request_timeout, interval), interval};
+    // Somewhat longer than a hub lets anyone wait. What a hub that answers has not got, or refuses for now, needs a
+    // little time.
+    return {true, interval + std::chrono::seconds{1}, std::chrono::milliseconds{20}};
+  }
+
   /// Asks what has become of the unconfirmed batches; once all have come, if it is to wait for that.
   Sync sync(bool waits) {
     sync_due_.reset();
@@ -477,9 +513,8 @@ class ClientCore {
     return call;
   }
 
-  /// Takes in what a sync has brought; whether it is from another hub than the one before, so that what is unconfirmed
-  /// is to be sent again.
-  bool synced(const SyncAnswer& answer) {
+  /// Takes in what a sync has brought.
+  SyncFollowUp<K> synced(const Sync& call, const SyncAnswer& answer, SteadyTime now) {
     const bool is_new = incarnation_ && *incarnation_ != answer.incarnation;
     if (incarnation_ != answer.incarnation) hubs_met_.add();
     incarnation_ = answer.incarnation;
@@ -491,19 +526,32 @@ class ClientCore {
     }
     const std::uint64_t whole = answer.first_refusal == 0 ? answer.applied : answer.first_refusal - 1;
     while (!unconfirmed_.empty() && unconfirmed_.first().sequence <= std::min(whole, answer.applied)) settle_first();
-    return is_new;
+    SyncFollowUp<K> next{is_new, is_new || answer.applied >= call.first, answer.applied + 1,
+                         is_new ? now : now - options_.resend_interval, std::nullopt};
+    if (!unconfirmed_.empty() && unconfirmed_.first().sequence == answer.first_refusal) {
+      next.refused = unconfirmed_.first();
+    }
+    return next;
   }
 
-  /// The first unconfirmed batch, if that is the one whose outcomes are to be asked for.
-  std::optional<BatchType> refused_batch(const SyncAnswer& answer) const {
-    if (unconfirmed_.empty() || unconfirmed_.first().sequence != answer.first_refusal) return std::nullopt;
-    return unconfirmed_.first();
-  }
-
-  /// Its outcomes are known; whether they were not before.
-  bool settle(const BatchType& batch) {
-    if (unconfirmed_.empty() || unconfirmed_.first().sequence != batch.sequence) return false;
+  /// Takes in the outcomes of a batch that the hub has refused. False if it has not said them; otherwise `loss` is what
+  /// was not stored, unless that was known before, and the client counts it as stored no longer.
+  bool settle(const BatchType& batch, Outcome<std::vector<RegisterStatus>> outcome, std::optional<Loss>& loss) {
+    const auto* error = std::get_if<Error>(&outcome);
+    if (error != nullptr && !std::holds_alternative<HubError>(*error)) return false;
+    if (unconfirmed_.empty() || unconfirmed_.first().sequence != batch.sequence) return true;
     settle_first();
+    std::vector<EntryType> entries = batcher_.entries_of(batch);
+    if (error != nullptr) {
+      // It was refused as a whole, and is again.
+      loss = Loss{std::move(entries), *error};
+    } else {
+      auto result = RegisterResult<EntryType>::of(entries, std::get<std::vector<RegisterStatus>>(std::move(outcome)));
+      if (result.all_stored()) return true;
+      Error why = result.why();
+      loss = Loss{std::move(result.refused), std::move(why)};
+    }
+    forget(loss->entries);
     return true;
   }
 
@@ -531,8 +579,7 @@ class ClientCore {
   void sync_failed(const Error& error) {
     if (!std::holds_alternative<Unsupported>(error)) return;
     cannot_sync_ = true;
-    sync_due_.reset();
-    while (!unconfirmed_.empty()) settle_first();
+    forget_unconfirmed();
   }
 
   /// Everything that was not handed over or not confirmed, in order; nothing of it is pending afterwards.
@@ -578,6 +625,12 @@ class ClientCore {
       if (unconfirmed_.contains(n) || acknowledging_.contains(n)) continue;
       unconfirmed_.add(batcher_.empty_batch(n), SteadyTime::min());
     }
+  }
+
+  /// The hub confirms nothing.
+  void forget_unconfirmed() {
+    sync_due_.reset();
+    while (!unconfirmed_.empty()) settle_first();
   }
 
   /// What has become of the first unconfirmed batch is known.
@@ -898,6 +951,7 @@ class ClientCore {
   std::optional<SteadyTime> sync_due_;
   std::optional<std::uint64_t> incarnation_;
   bool insists_ = false;
+  bool has_asked_hub_ = false;
   bool cannot_sync_ = false;
   std::optional<bool> echoes_envelopes_;
   bool welcome_ = false;

@@ -325,6 +325,8 @@ class AsioWrite : public std::enable_shared_from_this<AsioWrite<Core>> {
   std::vector<EntryType> entries;
   bool drain;
   RequestId id = 0;
+  /// What it has become, if the hub is to answer it.
+  std::weak_ptr<AsioQuery<Core>> acknowledged_as;
 };
 
 /// `Completion` is called with (owner, std::error_code, std::optional<Error>), and behind them the entries if they go

@@ -22,8 +22,11 @@ namespace registry {
 ///
 /// All clients on one execution context share a ZeroMQ context, unless the configuration names another.
 ///
-/// The executor's context must outlive the client. It runs for as long as calls are in progress or entries wait for
-/// their batch, and not only because a client is connected. After a fork the child must not use it.
+/// The executor's context must outlive the client. It runs for as long as calls are in progress, entries wait for their
+/// batch or, for at most `register_timeout`, registrations for their confirmation, and not only because a client is
+/// connected. Longer than that, and for claims, the client asks after the hub only while the context runs anyway: a
+/// thread wakes it, so that the context must be one that several threads may use. After a fork the child must not use
+/// it.
 class AsioZmqTransport {
  public:
   using executor_type = asio::any_io_executor;

@@ -28,12 +28,13 @@
 #include <registry/transport/asio_operation.hpp>
 #include <registry/transport/asio_zmq_loop.hpp>
 #include <registry/transport/asio_zmq_service.hpp>
+#include <registry/undelivered.hpp>
 
 namespace registry {
 
 /// Drives a client core over ZeroMQ sockets on an executor. Safe from any thread. Destroying it hands over what is
-/// pending, for at most `close_timeout`, in the background, and reports to the log hook what it could not; calls in
-/// progress end with Disconnected.
+/// pending and has it confirmed, for at most `close_timeout`, in the background, and reports to `on_undelivered` or the
+/// log hook what was not; calls in progress end with Disconnected.
 template <class Core>
 class AsioZmqDriver {
  public:
@@ -42,8 +43,10 @@ class AsioZmqDriver {
   using EntryType = typename Core::EntryType;
 
   template <class AsioTransport>
-  AsioZmqDriver(AsioTransport transport, ClientOptions options)
-      : loop_(std::make_shared<Loop>(std::move(transport).take_sockets(), std::move(options))) {
+  AsioZmqDriver(AsioTransport transport, ClientOptions options,
+                LossHook<K, typename Core::value_type, typename Core::metadata_type> on_undelivered = {})
+      : loop_(std::make_shared<Loop>(
+            std::move(transport).take_sockets(), std::move(options), std::move(on_undelivered))) {
     detail::AsioZmqService::of(loop_->executor()).join(loop_);
   }
   AsioZmqDriver(const AsioZmqDriver&) = delete;
@@ -79,12 +82,14 @@ class AsioZmqDriver {
           const std::uint64_t number = loop->next_claim();
           const std::chrono::nanoseconds time_to_wait = call.wait;
           call.claim = number;
-          auto convert = [number, make_claim = std::move(make_claim)](
+          auto convert = [number, make_claim = std::move(make_claim), weak = std::weak_ptr<Loop>(loop)](
                              const Query& query, std::error_code code, ClaimAnswer<K> answer) mutable {
             if (code) return Made{};
             // It was not sent if this client knew all keys to be stored.
             const SteadyTime sent = query.sent_at.value_or(now());
-            return make_claim(std::make_shared<ClaimState<K>>(number, std::move(answer), sent));
+            auto state = std::make_shared<ClaimState<K>>(number, std::move(answer), sent);
+            if (const auto owner = weak.lock()) owner->watch(state);
+            return make_claim(std::move(state));
           };
           auto completion = converting<Made>(std::move(handler), loop, std::move(details), std::move(convert));
           auto query = std::make_shared<detail::AsioQueryOf<Core, typename Core::Claim, decltype(completion)>>(
@@ -178,7 +183,8 @@ class AsioZmqDriver {
         token, loop_, std::vector<EntryType>(entries.begin(), entries.end()), std::move(diagnostics));
   }
 
-  /// Completes with (std::error_code, std::vector<EntryType>): after a failure the entries, none of which is pending.
+  /// Completes with (std::error_code, std::vector<EntryType>): after a failure the entries, none of which is pending;
+  /// of those that the hub was to acknowledge, which it decides, the ones that it refused or, without an answer, all.
   template <class Token>
   auto async_add(std::span<const EntryType> entries, std::optional<Diagnostics> diagnostics, Token&& token) {
     return asio::async_initiate<Token, void(std::error_code, std::vector<EntryType>)>(
@@ -198,7 +204,7 @@ class AsioZmqDriver {
         token, loop_, std::move(diagnostics));
   }
 
-  /// Completes with (std::error_code, std::vector<EntryType>): what could not be handed over.
+  /// Completes with (std::error_code, std::vector<EntryType>): what was not handed over or not confirmed.
   template <class Token>
   auto async_close(std::chrono::nanoseconds limit, Token&& token) {
     return asio::async_initiate<Token, void(std::error_code, std::vector<EntryType>)>(
@@ -232,14 +238,11 @@ class AsioZmqDriver {
   template <class Handler>
   static void start_renewal(const std::shared_ptr<Loop>& loop, std::shared_ptr<ClaimState<K>> claim, Handler handler,
                             std::optional<Diagnostics> diagnostics) {
-    const std::vector<K> held = claim->held();
-    // What is over cannot be had back of another hub, which does not know that it is: somebody else may hold it.
-    const std::uint64_t granted_by = now() < claim->deadline() ? claim->incarnation() : 0;
-    auto call = Core::renew(claim->number(), held, granted_by);
-    auto convert = [held,
+    auto call = claim->renewal(now());
+    auto convert = [keys = call.keys,
                     claim = std::move(claim)](const Query& query, std::error_code code, const RenewAnswer& answer) {
-      if (code || held.empty()) return std::vector<K>{};
-      return claim->renewed(held, answer, *query.sent_at, now());
+      if (code || keys.empty()) return std::vector<K>{};
+      return claim->renewed(keys, answer, *query.sent_at, now());
     };
     auto completion = converting<std::vector<K>>(std::move(handler), loop, std::move(diagnostics), std::move(convert));
     start<Query>(loop, std::make_shared<detail::AsioQueryOf<Core, typename Core::Renew, decltype(completion)>>(

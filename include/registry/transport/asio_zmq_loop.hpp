@@ -24,24 +24,31 @@
 #include <asio/basic_waitable_timer.hpp>
 #include <asio/error.hpp>
 #include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
 #include <zmq.hpp>
 
 #include <registry/bytes.hpp>
 #include <registry/core/client_core.hpp>
 #include <registry/core/instant.hpp>
+#include <registry/core/live_claims.hpp>
+#include <registry/core/loss_reports.hpp>
 #include <registry/core/request_table.hpp>
 #include <registry/error.hpp>
+#include <registry/log.hpp>
+#include <registry/register_result.hpp>
 #include <registry/stats.hpp>
 #include <registry/transport/asio_operation.hpp>
 #include <registry/transport/asio_zmq_service.hpp>
 #include <registry/transport/asio_zmq_socket.hpp>
 #include <registry/transport/zmq_client_socket.hpp>
 #include <registry/transport/zmq_socket.hpp>
+#include <registry/undelivered.hpp>
 
 namespace registry::detail {
 
 /// The loop of a client on an executor. Calls come in through an inbox, from any thread; everything else happens on one
-/// strand, turn by turn: what has come is taken in, what can be sent is sent, and the rest is waited for.
+/// strand, turn by turn: what has come is taken in, what can be sent is sent, and the rest is waited for. What nobody
+/// shall have to wait for is waited for in the background.
 template <class Core>
 class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from_this<AsioZmqLoop<Core>> {
  public:
@@ -49,6 +56,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   using EntryType = typename Core::EntryType;
   using Query = AsioQuery<Core>;
   using Write = AsioWrite<Core>;
+  using LossHookType = LossHook<K, typename Core::value_type, typename Core::metadata_type>;
 
   struct Close {
     std::chrono::nanoseconds limit;
@@ -61,7 +69,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     std::vector<K> keys;
   };
 
-  AsioZmqLoop(AsioZmqSockets sockets, ClientOptions options)
+  AsioZmqLoop(AsioZmqSockets sockets, ClientOptions options, LossHookType on_undelivered)
       : io_(std::move(sockets.executor)),
         strand_(io_),
         timer_(strand_),
@@ -69,7 +77,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
         context_(std::move(sockets.context)),
         queries_socket_(std::make_shared<AsioZmqSocket>(strand_, std::move(sockets.queries), max_answer_frames)),
         registrations_socket_(std::make_shared<AsioZmqSocket>(strand_, std::move(sockets.registrations), 1)),
-        core_(without_confirmations(std::move(options)), ClientId::random()) {}
+        core_(std::move(options), ClientId::random()),
+        report_lost_(std::move(on_undelivered), core_.options().log) {}
 
   ~AsioZmqLoop() override {
     if (is_closed_) return;
@@ -77,7 +86,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       for (Submission& left : inbox_) enter_if_give_back(left);
       core_.batcher().seal();
       send_batches();
-      report_lost(core_.batcher().take_entries().size());
+      report_lost_(core_.take_entries(), Disconnected{"the io_context ended before the hub had confirmed them"});
     } catch (const std::exception& error) {
       log(std::string{"closing the client failed: "} + error.what());
     }
@@ -92,9 +101,17 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   /// What the client's end asks for.
   Close destruction() {
-    return {core_.options().close_timeout, [self = this->weak_from_this()](const std::vector<EntryType>& lost) {
-              if (const auto loop = self.lock()) loop->report_lost(lost.size());
+    const auto limit = core_.options().close_timeout;
+    return {limit, [self = this->weak_from_this(), limit](const std::vector<EntryType>& lost) {
+              if (const auto loop = self.lock()) loop->report_lost_(lost, Timeout::after(limit));
             }};
+  }
+
+  /// Has a claim back of every new hub for as long as it holds something. Only from where its call completes.
+  void watch(const std::shared_ptr<ClaimState<K>>& claim) {
+    if (!claim->holds_any()) return;
+    claims_.add(claim);
+    core_.schedule_sync(now() + core_.options().resend_interval);
   }
 
   template <class Call>
@@ -147,6 +164,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     bool is_query;
   };
 
+  /// What a sync has shown to be lost, on its way again.
+  struct Resend {
+    std::uint64_t next;
+    SteadyTime sent_until;
+    std::optional<Batch<K>> batch;  // waits for room
+  };
+
   /// The memory of a burst of more calls is given back.
   static constexpr std::size_t max_spare_inbox = 4'096;
   /// Answers taken in before others on the same executor get their turn.
@@ -154,19 +178,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   static SteadyTime now() noexcept { return std::chrono::steady_clock::now(); }
 
-  /// This client does not ask for any, and so would keep what it has sent for ever.
-  static ClientOptions without_confirmations(ClientOptions options) {
-    options.max_unconfirmed_bytes = 0;
-    return options;
-  }
-
-  void log(const std::string& text) const {
-    if (core_.options().log) core_.options().log(LogLevel::error, text);
-  }
-
-  void report_lost(std::size_t entries) const {
-    if (entries == 0) return;
-    log(std::to_string(entries) + " entries could not be handed over before the client ended");
+  void log(const std::string& text, LogLevel level = LogLevel::error) const {
+    if (core_.options().log) core_.options().log(level, text);
   }
 
   void take_inbox() {
@@ -278,8 +291,12 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     while (const auto id = writes_.first()) end(**writes_.find(*id), make_error_code(error), error);
     while (const auto id = queries_.first()) {
       const std::shared_ptr<Query> query = *queries_.take(*id);
-      if (query->sent_at && query->joined == 0) --in_flight_;
+      if (query->sent_at && query->joined == 0) {
+        --in_flight_;
+        if (core_.echoes_envelopes() != true) is_spent_ = true;
+      }
       query->fail(error);
+      query->give_up_number(core_);
       withdraw(*query);
     }
   }
@@ -297,7 +314,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void end(Write& write, std::error_code code = asio::error::operation_aborted,
            std::optional<Error> error = std::nullopt) {
     const auto taken = writes_.take(write.id);
-    if (!taken) return;
+    if (!taken) {
+      if (const auto query = write.acknowledged_as.lock()) end(*query);
+      return;
+    }
     core_.expect_no_more(write.entries);
     write.complete(code, std::move(error));
   }
@@ -352,6 +372,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       expire(time);
       carry_out(time);
       if (close_) end_calls();
+      confirm(time);
       send_queries(time);
       if (close_ && finish_closing(time)) return;
       more = has_work();
@@ -483,7 +504,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (core_.echoes_envelopes() != true) return;
     if (!silent_since_) {
       silent_since_ = time;
-    } else if (sent_at >= *silent_since_) {
+    } else if (sent_at >= *silent_since_ && time - *silent_since_ >= core_.options().request_timeout) {
       is_spent_ = true;
     }
   }
@@ -526,6 +547,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   /// What must keep the order of the calls, from the front as far as it can be done now: what is left waits for room.
   void carry_out(SteadyTime time) {
+    is_awaited_ = close_.has_value();
     while (!ordered_.empty() && !core_.needs_hello()) {
       const Ordered next = ordered_.front();
       const bool is_over = next.is_query ? queries_.find(next.id) == nullptr : writes_.find(next.id) == nullptr;
@@ -551,27 +573,175 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   bool carry_out_write(RequestId id, SteadyTime time) {
-    Write& write = **writes_.find(id);
-    if (write.drain) core_.batcher().seal();
+    const std::shared_ptr<Write> write = *writes_.find(id);
+    if (write->drain) core_.batcher().seal();
+    if (!write->entries.empty()) {
+      const auto is_acknowledged = is_asking_ ? std::nullopt : core_.acknowledges_all();
+      if (!is_acknowledged) {
+        if (!std::exchange(is_asking_, true)) core_.schedule_sync(time);
+        return false;
+      }
+      if (*is_acknowledged) return acknowledge(write, time);
+    }
     if (!send_batches()) return false;
-    std::optional<Error> error = core_.add(write.entries, time);
+    if (!write->entries.empty() && core_.is_unconfirmed_full()) {
+      is_awaited_ = true;
+      return false;
+    }
+    std::optional<Error> error = core_.add(write->entries, time);
     const std::error_code code = error ? make_error_code(*error) : std::error_code{};
-    end(write, code, std::move(error));
+    end(*write, code, std::move(error));
     return true;
+  }
+
+  /// Has the hub answer what was to travel with a batch. False if it has to wait until batches have gone.
+  bool acknowledge(const std::shared_ptr<Write>& write, SteadyTime time) {
+    core_.batcher().seal();
+    if (!send_batches()) return false;
+    auto done = [write](const std::shared_ptr<void>&, std::error_code code, std::optional<Error> error,
+                        std::vector<RegisterStatus> statuses) {
+      try {
+        if (!code) error = keep_refused(write->entries, std::move(statuses));
+      } catch (const std::exception& failure) {
+        error = TransportError{std::string{"reading the answer failed: "} + failure.what()};
+      }
+      if (error) code = make_error_code(*error);
+      write->complete(code, std::move(error));
+    };
+    const auto query = std::make_shared<AsioEntriesQuery<Core, typename Core::Register, decltype(done)>>(
+        std::shared_ptr<const std::vector<EntryType>>(write, &write->entries), std::nullopt, std::move(done));
+    query->is_resent = true;
+    query->deadline = time + core_.options().register_timeout;
+    query->id = queries_.add_apart(query, next_try(*query, time));
+    write->acknowledged_as = std::weak_ptr<Query>(query);
+    writes_.take(write->id);
+    core_.expect_no_more(write->entries);
+    prepare(query, time);
+    return true;
+  }
+
+  static std::optional<Error> keep_refused(std::vector<EntryType>& entries, std::vector<RegisterStatus> statuses) {
+    auto result = RegisterResult<EntryType>::of(entries, std::move(statuses));
+    if (result.all_stored()) return std::nullopt;
+    Error why = result.why();
+    entries = std::move(result.refused);
+    return why;
   }
 
   /// False if some have to wait for room.
   bool send_batches() {
     core_.batcher().seal_if_due(now());
+    if (!send_again()) return false;
     while (core_.batcher().has_batch()) {
       Batch<K> batch = core_.take_batch();
       if (!send(*registrations_socket_, batch.message, batch.envelope)) {
         core_.put_back(std::move(batch));
         return false;
       }
-      core_.handed_over(std::move(batch), now());
+      const SteadyTime time = now();
+      core_.handed_over(std::move(batch), time);
+      runs_until_ = time + core_.options().register_timeout;
     }
     return true;
+  }
+
+  bool send_again() {
+    while (resend_) {
+      auto& [next, sent_until, batch] = *resend_;
+      if (!batch) batch = core_.next_to_resend(sent_until, next, now());
+      if (!batch) {
+        resend_.reset();
+      } else if (send(*registrations_socket_, batch->message, batch->envelope)) {
+        next = batch->sequence + 1;
+        batch.reset();
+      } else {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /// Asks the hub what has become of what it was sent, when that is due.
+  void confirm(SteadyTime time) {
+    if (!is_awaited_ || !core_.has_unconfirmed()) {
+      is_hastened_ = false;
+    } else if (!std::exchange(is_hastened_, true)) {
+      core_.schedule_sync(time);
+    }
+    if (confirming_ || core_.sync_due().value_or(SteadyTime::max()) > time) return;
+    const SyncTerms terms = core_.sync_terms(is_awaited_);
+    // Who waits to hear whether the hub insists shall not fail because of that.
+    const auto limit = is_asking_ ? std::min(terms.limit, core_.options().register_timeout / 2) : terms.limit;
+    resend_.reset();  // what this shows to be missing is sent again
+    // Not the first question to a hub: until it has shown that it returns envelopes, all others would wait, too.
+    auto call = core_.sync(terms.waits && core_.echoes_envelopes() == true);
+    auto done = [this, call](const std::shared_ptr<void>&, std::error_code, const std::optional<Error>& error,
+                             const SyncAnswer& answer) {
+      confirming_.reset();
+      is_asking_ = false;
+      if (!error) return follow_up(core_.synced(call, answer, now()));
+      core_.sync_failed(*error);
+      schedule_next_sync(false);
+    };
+    confirming_ = ask(std::move(call), limit, std::move(done));
+  }
+
+  void follow_up(SyncFollowUp<K> next) {
+    if (next.is_new) {
+      log("the hub has been restarted: what it has not confirmed is sent again", LogLevel::warning);
+    }
+    resend_ = Resend{next.resend_from, next.sent_until, std::nullopt};
+    send_again();
+    claim_back();
+    if (next.refused) return learn_refusal(std::move(*next.refused));
+    schedule_next_sync(next.has_progressed);
+  }
+
+  /// Asks which entries of a batch were refused, and reports them.
+  void learn_refusal(Batch<K> batch) {
+    auto call = core_.repeat(batch);
+    auto done = [this, batch = std::move(batch)](const std::shared_ptr<void>&, std::error_code,
+                                                 std::optional<Error> error, std::vector<RegisterStatus> statuses) {
+      confirming_.reset();
+      Outcome<std::vector<RegisterStatus>> outcome = std::move(statuses);
+      if (error) outcome = std::move(*error);
+      std::optional<typename Core::Loss> loss;
+      const bool is_known = core_.settle(batch, std::move(outcome), loss);
+      if (loss) report_lost_(loss->entries, loss->why);
+      // There may be more of them, and each is told by itself.
+      if (is_known) core_.schedule_sync(now());
+      schedule_next_sync(is_known);
+    };
+    confirming_ = ask(std::move(call), core_.sync_terms(is_awaited_).limit, std::move(done));
+  }
+
+  void claim_back() {
+    for (const auto& claim : claims_.foreign_to(*core_.incarnation())) {
+      auto call = claim->renewal(now());
+      if (call.keys.empty()) continue;
+      auto done = [claim, keys = call.keys](const std::shared_ptr<Query>& query, std::error_code code,
+                                            const std::optional<Error>&, const RenewAnswer& answer) {
+        if (!code) claim->renewed(keys, answer, *query->sent_at);
+      };
+      ask(std::move(call), core_.sync_terms(false).limit, std::move(done));
+    }
+  }
+
+  void schedule_next_sync(bool has_progressed) {
+    if (!core_.has_unconfirmed() && !claims_.any()) return;
+    const bool at_once = is_awaited_ && has_progressed;
+    core_.schedule_sync(at_once ? now() : now() + core_.sync_terms(is_awaited_).pause);
+  }
+
+  /// A call of the client's own; null if it has failed already.
+  template <class Call, class Done>
+  std::shared_ptr<Query> ask(Call call, std::chrono::nanoseconds limit, Done done) {
+    const SteadyTime time = now();
+    const auto query = std::make_shared<AsioQueryOf<Core, Call, Done>>(std::move(call), std::move(done));
+    query->deadline = time + limit;
+    query->id = queries_.add_apart(query, query->deadline);
+    prepare(query, time);
+    return queries_.find(query->id) == nullptr ? nullptr : query;
   }
 
   void send_queries(SteadyTime time) {
@@ -681,15 +851,16 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   void end_calls() {
-    fail_all(Disconnected{"the client was closed during the call"});
+    if (!std::exchange(has_ended_calls_, true)) fail_all(Disconnected{"the client was closed during the call"});
     core_.batcher().seal();
     send_batches();
   }
 
-  /// False if batches still have to wait for room.
+  /// False if batches still have to wait for room, or for the hub to confirm them.
   bool finish_closing(SteadyTime time) {
-    if (core_.batcher().has_batch() && time < close_at_) return false;
-    std::vector<EntryType> lost = core_.batcher().take_entries();
+    const bool has_open = core_.batcher().has_batch() || (core_.has_unconfirmed() && core_.may_confirm());
+    if (has_open && time < close_at_) return false;
+    std::vector<EntryType> lost = core_.take_entries();
     close_sockets(std::max<std::chrono::nanoseconds>(close_at_ - time, std::chrono::nanoseconds::zero()));
     std::exchange(close_, std::nullopt)->done(std::move(lost));
     return true;
@@ -698,6 +869,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void close_sockets(std::chrono::nanoseconds linger) noexcept {
     is_closed_ = true;
     timer_.cancel();
+    wait_in_background(std::nullopt);
     // Queries have no more to say than what they withdraw; registrations are somebody's blocks.
     queries_socket_->close(std::min<std::chrono::nanoseconds>(linger, abandoned_linger));
     registrations_socket_->close(linger);
@@ -711,18 +883,19 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     outgoing_.clear();
     ordered_.clear();
     hello_.reset();
+    confirming_.reset();
     while (const auto id = queries_.first()) (*queries_.take(*id))->fail(Disconnected{broken_});
     while (const auto id = writes_.first()) (*writes_.take(*id))->fail(Disconnected{broken_});
     std::vector<EntryType> lost;
     try {
-      lost = core_.batcher().take_entries();
+      lost = core_.take_entries();
     } catch (const std::exception& error) {
       log(std::string{"entries were lost: "} + error.what());
     }
     if (close_) {
       std::exchange(close_, std::nullopt)->done(std::move(lost));
     } else {
-      report_lost(lost.size());
+      report_lost_(lost, Disconnected{broken_});
     }
     close_sockets(std::chrono::nanoseconds::zero());
   }
@@ -732,17 +905,26 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     const bool may_send = !queries_socket_->watch->due();
     const int wanted = (in_flight_ > 0 ? ZMQ_POLLIN : 0) | (is_blocked_ && may_send ? ZMQ_POLLOUT : 0);
     const bool queries = expects_queries() && (ready_events(queries_socket_->socket) & wanted) != 0;
-    const bool registrations = core_.batcher().has_batch() && !registrations_socket_->watch->due() &&
+    const bool registrations = wants_room_for_batches() && !registrations_socket_->watch->due() &&
                                (ready_events(registrations_socket_->socket) & ZMQ_POLLOUT) != 0;
     return queries || registrations;
   }
+
+  bool wants_room_for_batches() noexcept { return core_.batcher().has_batch() || resend_; }
 
   bool expects_queries() const noexcept { return !is_spent_ && (in_flight_ > 0 || is_blocked_); }
 
   void wait() {
     wait_for(queries_socket_, expects_queries());
-    wait_for(registrations_socket_, core_.batcher().has_batch());
-    wait_until(next_deadline());
+    wait_for(registrations_socket_, wants_room_for_batches());
+    std::optional<SteadyTime> next = next_deadline();
+    std::optional<SteadyTime> due = confirming_ ? std::nullopt : core_.sync_due();
+    if (due && (next || (core_.has_unconfirmed() && now() < runs_until_))) {
+      next = std::min(next.value_or(*due), *due);
+      due.reset();
+    }
+    wait_until(next);
+    wait_in_background(due);
   }
 
   void wait_for(const std::shared_ptr<AsioZmqSocket>& socket, bool expected) {
@@ -782,11 +964,34 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     });
   }
 
+  /// The executor may run out of work meanwhile: then nothing happens until it has some again.
+  void wait_in_background(std::optional<SteadyTime> time) {
+    if (!time) {
+      if (std::exchange(background_timer_set_for_, std::nullopt)) background_timer_->cancel();
+      return;
+    }
+    if (background_timer_set_for_ && *background_timer_set_for_ <= *time) return;
+    if (!background_timer_) background_timer_.emplace(AsioZmqService::of(io_).background().io());
+    background_timer_set_for_ = time;
+    background_timer_->expires_at(*time);
+    background_timer_->async_wait([weak = this->weak_from_this()](const std::error_code& error) {
+      auto self = weak.lock();
+      if (error || !self) return;
+      const AsioStrand strand = self->strand_;
+      asio::post(strand, [self = std::move(self)] {
+        self->background_timer_set_for_.reset();
+        self->turn();
+      });
+    });
+  }
+
   asio::any_io_executor io_;
   AsioStrand strand_;
   asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, AsioStrand>
       timer_;
   std::optional<SteadyTime> timer_set_for_;
+  std::optional<asio::steady_timer> background_timer_;
+  std::optional<SteadyTime> background_timer_set_for_;
 
   ZmqTransportConfig config_;
   std::shared_ptr<zmq::context_t> context_;  // outlives the sockets
@@ -794,6 +999,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   std::shared_ptr<AsioZmqSocket> registrations_socket_;
 
   Core core_;
+  LossReports<K, typename Core::value_type, typename Core::metadata_type> report_lost_;
+  LiveClaims<K> claims_;
   RequestTable<std::shared_ptr<Query>> queries_;
   RequestTable<std::shared_ptr<Write>> writes_;
   std::deque<RequestId> outgoing_;  // with frames made, not sent
@@ -801,6 +1008,12 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   SteadyTime join_from_{};       // calls may travel together again
   std::deque<Ordered> ordered_;  // not begun
   std::shared_ptr<Query> hello_;
+  std::shared_ptr<Query> confirming_;  // a sync, or the question that follows it
+  std::optional<Resend> resend_;
+  bool is_asking_ = false;    // registrations wait for the hub to say whether they are to be acknowledged
+  bool is_awaited_ = false;   // somebody waits for confirmations
+  bool is_hastened_ = false;  // ... and the next sync is not later than that calls for
+  SteadyTime runs_until_{};   // unconfirmed registrations keep the executor running
   std::size_t in_flight_ = 0;
   RequestId last_sent_ = 0;
   std::atomic<std::uint64_t> last_claim_ = 0;
@@ -811,6 +1024,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   std::optional<Close> close_;
   SteadyTime close_at_{};
+  bool has_ended_calls_ = false;
   bool is_closed_ = false;
   std::string broken_;
 

@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/execution/context.hpp>
 #include <asio/execution_context.hpp>
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
 #include <zmq.hpp>
 
 #include <registry/transport/zmq_socket.hpp>
@@ -24,7 +27,38 @@ class AsioAbandonable {
   virtual void abandon() noexcept = 0;
 };
 
-/// What the clients on one execution context share: a ZeroMQ context, and the news of the execution context's end.
+/// A thread for waits that must not keep an execution context running, which everything does that waits on it. Nothing
+/// else happens here. It is started when it is first used.
+class AsioBackground {
+ public:
+  AsioBackground() : work_(io_.get_executor()) {}
+  AsioBackground(const AsioBackground&) = delete;
+  AsioBackground& operator=(const AsioBackground&) = delete;
+  ~AsioBackground() { stop(); }
+
+  /// From any thread.
+  asio::io_context& io() {
+    const std::lock_guard lock(mutex_);
+    if (!thread_.joinable() && !io_.stopped()) thread_ = std::thread([this] { io_.run(); });
+    return io_;
+  }
+
+  /// Afterwards nothing runs, nor ever will.
+  void stop() noexcept {
+    const std::lock_guard lock(mutex_);
+    io_.stop();
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  asio::io_context io_{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  std::thread thread_;
+};
+
+/// What the clients on one execution context share: a ZeroMQ context, a thread, and the news of the execution context's
+/// end.
 /// Ending a ZeroMQ context waits until its sockets have sent what they have, for as long as they linger. If each client
 /// had one of its own, it would wait on the executor, where nobody must.
 class AsioZmqService final : public asio::execution_context::service {
@@ -44,6 +78,9 @@ class AsioZmqService final : public asio::execution_context::service {
     return zmq_context_;
   }
 
+  /// Lives as long as the execution context.
+  AsioBackground& background() noexcept { return background_; }
+
   void join(std::weak_ptr<AsioAbandonable> member) {
     const std::lock_guard lock(mutex_);
     std::erase_if(members_, [](const auto& other) { return other.expired(); });
@@ -52,6 +89,7 @@ class AsioZmqService final : public asio::execution_context::service {
 
  private:
   void shutdown() override {
+    background_.stop();
     std::unique_lock lock(mutex_);
     const auto members = std::exchange(members_, {});
     lock.unlock();
@@ -60,6 +98,7 @@ class AsioZmqService final : public asio::execution_context::service {
     }
   }
 
+  AsioBackground background_;
   std::mutex mutex_;
   std::vector<std::weak_ptr<AsioAbandonable>> members_;
   std::shared_ptr<zmq::context_t> zmq_context_;

@@ -20,6 +20,8 @@
 #include <registry/core/claim_state.hpp>
 #include <registry/core/client_core.hpp>
 #include <registry/core/instant.hpp>
+#include <registry/core/live_claims.hpp>
+#include <registry/core/loss_reports.hpp>
 #include <registry/error.hpp>
 #include <registry/register_result.hpp>
 #include <registry/stats.hpp>
@@ -45,7 +47,7 @@ class BlockingDriver {
   BlockingDriver(T transport, ClientOptions options, LossHookType on_undelivered = {})
       : transport_(std::move(transport)),
         core_(std::move(options), ClientId::random()),
-        on_undelivered_(std::move(on_undelivered)) {
+        report_lost_(std::move(on_undelivered), core_.options().log) {
     if (core_.needs_hello()) run(Core::hello());
     transport_.start([this](SteadyTime now) { return tick(now); });
   }
@@ -59,8 +61,7 @@ class BlockingDriver {
   void end() noexcept {
     try {
       const auto limit = core_.options().close_timeout;
-      const std::vector<EntryType> lost = close(limit);
-      if (!lost.empty()) report_lost(lost, Timeout::after(limit));
+      report_lost_(close(limit), Timeout::after(limit));
     } catch (const std::exception& error) {
       log(LogLevel::error, std::string{"closing the client failed: "} + error.what());
     }
@@ -84,7 +85,7 @@ class BlockingDriver {
     // Of what an earlier request was granted the last one's withdrawal takes back nothing.
     if (call.was_repeated && std::holds_alternative<Error>(outcome)) abandon(number, call.keys);
     auto state = std::make_shared<ClaimState<K>>(number, finish(std::move(outcome)), call.asked);
-    if (!state->held().empty()) watch(state);
+    if (state->holds_any()) watch(state);
     wake_for_sync();
     return state;
   }
@@ -257,8 +258,7 @@ class BlockingDriver {
     std::optional<SteadyTime> due;
     {
       const std::lock_guard lock(mutex_);
-      std::erase_if(claims_, [](const auto& other) { return other.expired(); });
-      claims_.push_back(claim);
+      claims_.add(claim);
       core_.schedule_sync(transport_.now() + core_.options().resend_interval);
       due = core_.sync_due();
     }
@@ -276,39 +276,31 @@ class BlockingDriver {
   }
 
   std::vector<K> renew(ClaimState<K>& claim, SteadyTime deadline) {
-    const std::vector<K> held = claim.held();
-    if (held.empty()) return {};
     const SteadyTime sent = transport_.now();
-    // What is over cannot be had back of another hub, which does not know that it is: somebody else may hold it.
-    const std::uint64_t granted_by = sent < claim.deadline() ? claim.incarnation() : 0;
-    auto call = Core::renew(claim.number(), held, granted_by);
+    auto call = claim.renewal(sent);
+    if (call.keys.empty()) return {};
     const RenewAnswer answer = finish(try_once(call, deadline));
-    std::vector<K> lost = claim.renewed(held, answer, sent, transport_.now());
+    std::vector<K> lost = claim.renewed(call.keys, answer, sent, transport_.now());
     // What was given back meanwhile may have been had back after that: nobody would give it back again.
     std::vector<K> given_back;
-    for (std::size_t i = 0; i < held.size(); ++i) {
-      if (answer.statuses[i] == RenewStatus::held && !claim.holds(held[i])) given_back.push_back(held[i]);
+    for (std::size_t i = 0; i < call.keys.size(); ++i) {
+      if (answer.statuses[i] == RenewStatus::held && !claim.holds(call.keys[i])) given_back.push_back(call.keys[i]);
     }
     abandon(claim.number(), std::move(given_back));
     return lost;
   }
 
-  /// Whether every registration of this client is to be acknowledged. A hub that has not said yet whether it insists is
-  /// asked, once, and if it is not there soon hears of what it was sent later.
   bool acknowledges_all() {
     {
       const std::lock_guard lock(mutex_);
-      const bool may_ask = !core_.knows_hub() && core_.may_confirm();
-      if (core_.options().acknowledged || !may_ask || std::exchange(has_asked_hub_, true)) {
-        return core_.options().acknowledged || core_.hub_insists();
-      }
+      if (const auto all = core_.acknowledges_all()) return *all;
     }
     // If it insists and does not say so now, what it refuses is reported.
     attempt("asking the hub what it is", [&] {
       sync(transport_.now() + std::min(core_.options().request_timeout, core_.options().resend_interval), false);
     });
     const std::lock_guard lock(mutex_);
-    return core_.hub_insists();
+    return core_.acknowledges_all() == true;
   }
 
   std::vector<RegisterStatus> add_until(std::span<const EntryType> entries, std::optional<std::uint64_t> claim,
@@ -385,21 +377,19 @@ class BlockingDriver {
         core_.sync_failed(*error);
         return has_progressed;
       }
-      const auto& answer = std::get<SyncAnswer>(outcome);
-      std::optional<BatchType> refused;
-      bool is_new = false;
+      SyncFollowUp<K> next;
       {
         const std::lock_guard lock(mutex_);
-        is_new = core_.synced(answer);
-        refused = core_.refused_batch(answer);
+        next = core_.synced(call, std::get<SyncAnswer>(outcome), transport_.now());
       }
-      has_progressed = has_progressed || is_new || answer.applied >= call.first;
-      if (is_new) log(LogLevel::warning, "the hub has been restarted: what it has not confirmed is sent again");
-      const SteadyTime now = transport_.now();
-      send_again(answer.applied + 1, is_new ? now : now - core_.options().resend_interval, deadline);
+      has_progressed = has_progressed || next.has_progressed;
+      if (next.is_new) log(LogLevel::warning, "the hub has been restarted: what it has not confirmed is sent again");
+      send_again(next.resend_from, next.sent_until, deadline);
       claim_back(deadline);
       // There may be more of them, and each is told by itself.
-      if (!refused || !learn_refusal(*refused, deadline) || transport_.now() >= deadline) return has_progressed;
+      if (!next.refused || !learn_refusal(*next.refused, deadline) || transport_.now() >= deadline) {
+        return has_progressed;
+      }
     }
   }
 
@@ -411,29 +401,14 @@ class BlockingDriver {
       call = core_.repeat(batch);
     }
     auto outcome = try_once(call, deadline);
-    const auto* error = std::get_if<Error>(&outcome);
-    if (error != nullptr && !std::holds_alternative<HubError>(*error)) return false;
+    std::optional<typename Core::Loss> loss;
+    bool is_known = false;
     {
       const std::lock_guard lock(mutex_);
-      if (!core_.settle(batch)) return true;
+      is_known = core_.settle(batch, std::move(outcome), loss);
     }
-    if (error != nullptr) {
-      // It was refused as a whole, and is again.
-      forget_and_report(core_.batcher().entries_of(batch), *error);
-      return true;
-    }
-    const auto result = RegisterResult<EntryType>::of(
-        core_.batcher().entries_of(batch), std::get<std::vector<RegisterStatus>>(std::move(outcome)));
-    if (!result.all_stored()) forget_and_report(result.refused, result.why());
-    return true;
-  }
-
-  void forget_and_report(const std::vector<EntryType>& refused, const Error& why) {
-    {
-      const std::lock_guard lock(mutex_);
-      core_.forget(refused);
-    }
-    report_lost(refused, why);
+    if (loss) report_lost_(loss->entries, loss->why);
+    return is_known;
   }
 
   /// The unconfirmed batches from number `next` on that were last sent by `sent_until`.
@@ -453,23 +428,12 @@ class BlockingDriver {
 
   /// What was granted by another hub than the one that answers now is to be had back of this one.
   void claim_back(SteadyTime deadline) {
-    for (const auto& claim : live_claims()) {
-      std::uint64_t incarnation = 0;
-      {
-        const std::lock_guard lock(mutex_);
-        incarnation = *core_.incarnation();
-      }
-      if (claim->incarnation() != incarnation) attempt("claiming back", [&] { renew(*claim, deadline); });
+    std::vector<std::shared_ptr<ClaimState<K>>> foreign;
+    {
+      const std::lock_guard lock(mutex_);
+      foreign = claims_.foreign_to(*core_.incarnation());
     }
-  }
-
-  std::vector<std::shared_ptr<ClaimState<K>>> live_claims() {
-    std::vector<std::shared_ptr<ClaimState<K>>> live;
-    const std::lock_guard lock(mutex_);
-    for (const auto& claim : claims_) {
-      if (auto state = claim.lock(); state && !state->held().empty()) live.push_back(std::move(state));
-    }
-    return live;
+    for (const auto& claim : foreign) attempt("claiming back", [&] { renew(*claim, deadline); });
   }
 
   /// Until the hub has confirmed everything, or time is over.
@@ -478,18 +442,16 @@ class BlockingDriver {
     }
   }
 
-  /// Waits for the hub to confirm something, for at most somewhat longer than it lets anyone wait. Whether more may
-  /// come.
+  /// Waits for the hub to confirm something. Whether more may come.
   bool confirm_some(SteadyTime deadline) {
+    const SyncTerms terms = core_.sync_terms(true);
     const SteadyTime start = transport_.now();
-    const SteadyTime end = start + core_.options().resend_interval + std::chrono::seconds{1};
-    if (sync(std::min(deadline, end), true)) return true;
+    if (sync(std::min(deadline, start + terms.limit), terms.waits)) return true;
     const SteadyTime now = transport_.now();
     // Where time stands still nothing does.
     if (now >= deadline || now == start) return false;
-    // What a hub that answers has not got, or refuses for now, needs a little time.
     std::unique_lock lock(mutex_);
-    sender_left_.wait_for(lock, std::chrono::milliseconds{20});
+    sender_left_.wait_for(lock, terms.pause);
     return true;
   }
 
@@ -501,14 +463,6 @@ class BlockingDriver {
   bool is_unconfirmed_full() {
     const std::lock_guard lock(mutex_);
     return core_.is_unconfirmed_full();
-  }
-
-  void report_lost(const std::vector<EntryType>& entries, const Error& why) {
-    if (on_undelivered_) {
-      attempt("on_undelivered", [&] { on_undelivered_(entries, why); });
-    } else {
-      log(LogLevel::error, std::to_string(entries.size()) + " entries were not registered: " + to_string(why));
-    }
   }
 
   template <class AnyCall>
@@ -680,13 +634,11 @@ class BlockingDriver {
       is_sync_due = core_.sync_due().value_or(SteadyTime::max()) <= now;
     }
     const bool sent = send_batches(now);
-    if (is_sync_due) {
-      // Batches that fall due meanwhile wait for the answer: it must not take long.
-      sync(now + std::min(core_.options().request_timeout, core_.options().resend_interval), false);
-    }
-    const bool has_claims = !live_claims().empty();
+    const SyncTerms terms = core_.sync_terms(false);
+    // Batches that fall due meanwhile wait for the answer: it must not take long.
+    if (is_sync_due) sync(now + terms.limit, terms.waits);
     const std::lock_guard lock(mutex_);
-    if (has_claims || core_.has_unconfirmed()) core_.schedule_sync(now + core_.options().resend_interval);
+    if (claims_.any() || core_.has_unconfirmed()) core_.schedule_sync(now + terms.pause);
     auto next = core_.batcher().deadline();
     if (!sent) next = now + core_.options().batch_timeout;
     if (const auto due = core_.sync_due()) next = next ? std::min(*next, *due) : *due;
@@ -697,10 +649,9 @@ class BlockingDriver {
   std::mutex mutex_;
   std::condition_variable sender_left_;
   bool sending_ = false;
-  bool has_asked_hub_ = false;
   Core core_;
-  LossHookType on_undelivered_;
-  std::vector<std::weak_ptr<ClaimState<K>>> claims_;
+  LossReports<K, typename Core::value_type, typename Core::metadata_type> report_lost_;
+  LiveClaims<K> claims_;
   RequestId last_request_ = 0;
   std::uint64_t last_claim_ = 0;
   std::atomic<bool> closed_ = false;

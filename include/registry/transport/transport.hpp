@@ -15,6 +15,7 @@
 #include <registry/core/options.hpp>
 #include <registry/core/peer_name.hpp>
 #include <registry/error.hpp>
+#include <registry/undelivered.hpp>
 
 namespace registry {
 
@@ -116,27 +117,28 @@ using TickHandler = std::function<std::optional<SteadyTime>(SteadyTime)>;
 ///   stop      after it returns the handler is not running and will not run
 ///   close     ends all connections; what was handed over is still sent, for at most `linger`
 template <class T>
-concept BlockingTransport = std::movable<T> && requires(T& transport, detail::ExchangeArchetype& exchange, ByteView bytes,
-                                                        SteadyTime deadline, TickHandler handler,
-                                                        std::chrono::nanoseconds linger) {
-  { transport.now() } -> std::same_as<SteadyTime>;
-  { transport.exchange(exchange, deadline) } -> std::same_as<std::optional<Error>>;
-  { transport.post(bytes, bytes) } noexcept -> std::same_as<void>;
-  { transport.push(bytes, bytes, deadline) } -> std::same_as<bool>;
-  { transport.start(std::move(handler)) } -> std::same_as<void>;
-  { transport.wake_at(deadline) } -> std::same_as<void>;
-  { transport.stop() } -> std::same_as<void>;
-  { transport.close(linger) } -> std::same_as<void>;
-};
+concept BlockingTransport =
+    std::movable<T> && requires(T& transport, detail::ExchangeArchetype& exchange, ByteView bytes, SteadyTime deadline,
+                                TickHandler handler, std::chrono::nanoseconds linger) {
+      { transport.now() } -> std::same_as<SteadyTime>;
+      { transport.exchange(exchange, deadline) } -> std::same_as<std::optional<Error>>;
+      { transport.post(bytes, bytes) } noexcept -> std::same_as<void>;
+      { transport.push(bytes, bytes, deadline) } -> std::same_as<bool>;
+      { transport.start(std::move(handler)) } -> std::same_as<void>;
+      { transport.wake_at(deadline) } -> std::same_as<void>;
+      { transport.stop() } -> std::same_as<void>;
+      { transport.close(linger) } -> std::same_as<void>;
+    };
 
-/// The client's side on an executor: the transport names the class that drives a client core there, made of a transport
-/// and the client's options, with the initiating functions that AsioZmqDriver has.
+/// The client's side on an executor: the transport names the class that drives a client core there, made of a
+/// transport, the client's options and its LossHook, with the initiating functions that AsioZmqDriver has.
 template <class T>
 concept AsyncTransport = std::movable<T> && !BlockingTransport<T> && requires(T& transport) {
   typename T::executor_type;
   { transport.get_executor() } -> std::same_as<typename T::executor_type>;
   typename T::template Driver<detail::CoreArchetype>;
-  requires std::constructible_from<typename T::template Driver<detail::CoreArchetype>, T, ClientOptions>;
+  requires std::constructible_from<typename T::template Driver<detail::CoreArchetype>, T, ClientOptions,
+                                   LossHook<std::uint64_t, std::uint64_t, NoMetadata>>;
 };
 
 /// Either side of it: what a RegistryClient can be built over.

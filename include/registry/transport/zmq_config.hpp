@@ -52,6 +52,8 @@ struct ZmqTransportConfig {
   std::size_t max_idle_connections = 64;
   /// The context to open the sockets on, for instance one with more sockets or a pinned I/O thread; it must not be
   /// terminated before the transport is closed. Null: one of the transport's own, or, over Asio, of the io_context's.
+  /// Each connection takes one of its sockets, or three where it is watched: for registrations, by keys or over Asio,
+  /// and while a claim waits.
   std::shared_ptr<zmq::context_t> context = nullptr;
   /// The keys by which hub and client know each other; nothing: the connection is neither encrypted nor known. A client
   /// whose key the hub refuses hears nothing, and its queries time out; it tries again by itself, after the pauses above.

@@ -639,8 +639,9 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
         return false;
       }
       const SteadyTime time = now();
+      // Nobody waits for a number that was given up.
+      if (!batch.keys.empty()) runs_until_ = time + core_.options().register_timeout;
       core_.handed_over(std::move(batch), time);
-      runs_until_ = time + core_.options().register_timeout;
     }
     return true;
   }

@@ -501,10 +501,11 @@ class HubBesideModel {
 
   /// It is higher than all before it, those of other hubs only where the wall clock has not gone back.
   void look_at_token(std::uint64_t token) {
-    const bool is_comparable = last_token_by_ == incarnation_ || now_.wall >= latest_wall_;
+    const bool is_comparable = last_token_by_ == incarnation_ || now_.wall > latest_wall_of_token_;
     if (is_comparable && token <= last_token_) throw Disagreement{"a token that is not higher"};
     last_token_ = token;
     last_token_by_ = incarnation_;
+    latest_wall_of_token_ = std::max(latest_wall_of_token_, now_.wall);
   }
 
   std::vector<RenewStatus> read_renewal(ByteView message) {
@@ -647,6 +648,7 @@ class HubBesideModel {
   bool is_claiming_back_ = false;
   std::uint64_t last_token_ = 0;
   std::uint64_t last_token_by_ = 0;
+  std::chrono::system_clock::time_point latest_wall_of_token_{};
   bool holds_next_ = false;
   std::deque<std::pair<Number, EvictionHandle>> held_;
   std::chrono::system_clock::time_point latest_wall_ = now_.wall;

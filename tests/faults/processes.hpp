@@ -290,18 +290,18 @@ class Workers {
 /// What must be true after whatever has befallen a hub and its workers, of all that they saw and of all that the hub
 /// has confirmed since it was started. Ends the workers, and prints what they did.
 inline void check(const Hub& hub, Workers& workers, const std::string& test, const std::string& what) {
+  // How long that takes depends on the machine.
+  CHECK(eventually([&] {
+    const Tally now = workers.report();
+    return now.granted > 0 && now.claimed > 0 && now.renewals > 0 && now.stored > 0 && now.found > 0 &&
+           !workers.grants().confirmed().empty();
+  }));
   const Tally tally = workers.report();
   CHECK(workers.end() == 0);
   CHECK(tally.clashes == 0);
   CHECK(tally.wrong == 0);
-  CHECK(tally.granted > 0);
-  CHECK(tally.claimed > 0);
-  CHECK(tally.renewals > 0);
-  CHECK(tally.stored > 0);
-  CHECK(tally.found > 0);
 
   const std::vector<std::uint64_t> confirmed = workers.grants().confirmed();
-  CHECK(!confirmed.empty());
   std::size_t missing = confirmed.size();
   auto reader = client(hub.address());
   for (std::span<const std::uint64_t> rest = confirmed; !rest.empty();) {

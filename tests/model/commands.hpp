@@ -95,7 +95,17 @@ struct Resend {
 struct Sync {
   std::size_t peer;
   std::size_t back;
+  bool follows;
 };
+/// Asks for the namespace of this hub, or for another one.
+struct Hello {
+  std::size_t peer;
+  bool is_served;
+};
+/// The next entry that leaves the hub keeps its key from being granted, until that is let go, in the same order.
+struct Hold {};
+struct LetGo {};
+/// By the wall clock it may go back.
 struct Pass {
   std::chrono::milliseconds lease;
   std::chrono::milliseconds wall;
@@ -110,17 +120,21 @@ struct Restart {
 };
 
 using Command = std::variant<CanOffload, Claim, ClaimAgain, Renew, Release, Withdraw, Match, Touch, Remove, RemoveIf,
-                             Register, Resend, Sync, Pass, Tick, Cut, Restart>;
+                             Register, Resend, Sync, Hello, Hold, LetGo, Pass, Tick, Cut, Restart>;
 
 /// How the hub is set up; zero: without a bound.
 struct Setup {
   bool insists = false;
   std::size_t capacity = 0;
   std::size_t max_leases = 0;
+  /// Then no claim waits: which of several keys is served first, and so which of them is one too many, is the hub's own
+  /// affair.
+  std::size_t max_leases_per_client = 0;
   std::size_t max_keys = 0;
   std::size_t max_clients = 0;
   std::size_t max_waiting = 0;
   std::size_t max_waiting_claims = 0;
+  std::size_t max_waiting_bytes = 0;
   bool recovers = false;
 };
 
@@ -186,7 +200,14 @@ inline std::string show(const Resend& one) {
   return show(one.peer) + " sends its registration, the " + but(one.back) + ", again" + show(one.way) +
          (one.is_marked ? ", marked as resent" : "") + following(one.follows);
 }
-inline std::string show(const Sync& one) { return show(one.peer) + " synchronises from the " + but(one.back); }
+inline std::string show(const Sync& one) {
+  return show(one.peer) + " synchronises from the " + but(one.back) + following(one.follows);
+}
+inline std::string show(const Hello& one) {
+  return show(one.peer) + (one.is_served ? " says hello" : " says hello to another namespace");
+}
+inline std::string show(const Hold&) { return "the next entry that leaves is held"; }
+inline std::string show(const LetGo&) { return "what was held first is let go"; }
 inline std::string show(const Pass& one) {
   return milliseconds(one.lease) + " pass" +
          (one.wall == one.lease ? "" : ", by the wall clock " + milliseconds(one.wall));
@@ -210,10 +231,12 @@ inline std::string show(const Setup& setup) {
   };
   bound("capacity", setup.capacity);
   bound("max_leases", setup.max_leases);
+  bound("max_leases_per_client", setup.max_leases_per_client);
   bound("max_keys_per_query", setup.max_keys);
   bound("max_clients", setup.max_clients);
   bound("max_waiting", setup.max_waiting);
   bound("max_waiting_claims", setup.max_waiting_claims);
+  bound("max_waiting_bytes", setup.max_waiting_bytes);
   return text + (setup.insists ? ", insists on the holder" : "") + (setup.recovers ? ", recovers after a restart" : "");
 }
 

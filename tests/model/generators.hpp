@@ -53,7 +53,7 @@ inline rc::Gen<Command> commands() {
       up_to(3, rc::gen::apply([](Number k, Number v, std::uint32_t s) { return Put{k, v, s}; }, key, value, seconds));
   const auto way = one_of<Way>({Way::pushed, Way::acknowledged, Way::lost});
   const auto step = one_of<milliseconds>({100ms, 500ms, 1000ms, 2000ms, 3000ms});
-  const auto more_by_the_wall = one_of<milliseconds>({0ms, 0ms, 0ms, 700ms});
+  const auto more_by_the_wall = one_of<milliseconds>({0ms, 0ms, 0ms, 0ms, 0ms, 700ms, 700ms, -4000ms});
 
   return rc::gen::weightedOneOf<Command>({
       {8, command_of<CanOffload>(peer, keys)},
@@ -70,7 +70,10 @@ inline rc::Gen<Command> commands() {
       {3, command_of<RemoveIf>(peer, entries, follows)},
       {18, command_of<Register>(peer, claim, entries, way, follows)},
       {14, command_of<Resend>(client, back, one_of<Way>({Way::pushed, Way::acknowledged}), follows, follows)},
-      {3, command_of<Sync>(peer, back)},
+      {4, command_of<Sync>(peer, back, follows)},
+      {1, command_of<Hello>(peer, one_of<bool>({true, false}))},
+      {3, command_of<Hold>()},
+      {3, command_of<LetGo>()},
       {10, rc::gen::apply([](milliseconds by, milliseconds more) { return Command{Pass{by, by + more}}; }, step,
                           more_by_the_wall)},
       {12, command_of<Tick>()},
@@ -81,13 +84,16 @@ inline rc::Gen<Command> commands() {
 
 inline rc::Gen<Setup> setups() {
   return rc::gen::apply(
-      [](bool insists, std::size_t capacity, std::size_t max_leases, std::size_t max_keys, std::size_t max_clients,
-         std::size_t max_waiting, std::size_t max_waiting_claims, bool recovers) {
-        return Setup{insists, capacity, max_leases, max_keys, max_clients, max_waiting, max_waiting_claims, recovers};
+      [](bool insists, std::size_t capacity, std::size_t max_leases, std::size_t max_leases_per_client,
+         std::size_t max_keys, std::size_t max_clients, std::size_t max_waiting, std::size_t max_waiting_claims,
+         std::size_t max_waiting_bytes, bool recovers) {
+        return Setup{insists,     capacity,    max_leases,         max_leases_per_client, max_keys,
+                     max_clients, max_waiting, max_waiting_claims, max_waiting_bytes,     recovers};
       },
       one_of<bool>({false, false, false, true}), one_of<std::size_t>({0, 0, 4, 2}), one_of<std::size_t>({0, 0, 3, 1}),
-      one_of<std::size_t>({0, 0, 0, 3}), one_of<std::size_t>({0, 0, 0, 2}), one_of<std::size_t>({0, 0, 0, 1}),
-      one_of<std::size_t>({0, 0, 0, 1}), one_of<bool>({false, true}));
+      one_of<std::size_t>({0, 0, 0, 0, 0, 2}), one_of<std::size_t>({0, 0, 0, 3}), one_of<std::size_t>({0, 0, 0, 2}),
+      one_of<std::size_t>({0, 0, 0, 1}), one_of<std::size_t>({0, 0, 0, 1}),
+      one_of<std::size_t>({0, 0, 0, 0, 0, 1000, 100}), one_of<bool>({false, true}));
 }
 
 /// Always as long, however far rapidcheck has come.

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,6 +24,7 @@
 #include <registry/codec.hpp>
 #include <registry/core/hub_core.hpp>
 #include <registry/core/instant.hpp>
+#include <registry/core/key_holds.hpp>
 #include <registry/envelope.hpp>
 #include <registry/trailer.hpp>
 
@@ -101,16 +103,23 @@ class HubBesideModel {
     options.incarnation = ++incarnation_;
     options.insist_on_holder = setup_.insists;
     if (setup_.max_leases > 0) options.max_leases = setup_.max_leases;
+    if (setup_.max_leases_per_client > 0) options.max_leases_per_client = setup_.max_leases_per_client;
     if (setup_.max_keys > 0) options.max_keys_per_query = setup_.max_keys;
     if (setup_.max_clients > 0) options.max_clients = setup_.max_clients;
     if (setup_.max_waiting > 0) options.max_waiting = setup_.max_waiting;
     if (setup_.max_waiting_claims > 0) options.max_waiting_claims = setup_.max_waiting_claims;
+    if (setup_.max_waiting_bytes > 0) options.max_waiting_bytes = setup_.max_waiting_bytes;
     if (setup_.recovers) options.recovery_time = lease_ttl;
     options.log = {};
     const auto capacity = setup_.capacity > 0 ? std::optional{setup_.capacity} : std::nullopt;
     hub_ = std::make_unique<HubCore<P>>(
         Kind::make(capacity), options,
-        [this](const Number& key, const Number&, const M&, EvictionReason reason, const Departure<Number>&) {
+        [this](const Number& key, const Number&, const M&, EvictionReason reason, const Departure<Number>& departure) {
+          if (std::exchange(holds_next_, false)) {
+            held_.emplace_back(key, departure.hold());
+            model_->held.insert(key);
+            if (reason == EvictionReason::expired) model_->collected.insert(key);
+          }
           if (reason == EvictionReason::superseded) return;
           forget(key);
           confirmed_.erase(key);
@@ -128,7 +137,9 @@ class HubBesideModel {
     query(question, keys_message(MessageType::can_offload, one.keys), [&] { model_->can_offload(question, one.keys); });
   }
 
-  void carry_out(const Claim& one) { claim(ask(who(one), one.keys), one.keys, one.wait); }
+  void carry_out(const Claim& one) {
+    claim(ask(who(one), one.keys), one.keys, setup_.max_leases_per_client > 0 ? milliseconds{0} : one.wait);
+  }
 
   void carry_out(const ClaimAgain& one) {
     const auto last = peers_[one.peer].last_claim;
@@ -249,15 +260,35 @@ class HubBesideModel {
   void carry_out(const Sync& one) {
     const std::size_t sent = peers_[one.peer].sent.size();
     const std::uint64_t first = sent + 1 - std::min(one.back, sent);
-    const Question question = ask({one.peer}, {});
+    Question question = ask({one.peer}, {});
+    if (one.follows) question.after = last_sequence(one.peer);
     Bytes message;
     Codec::encode_count(MessageType::sync, first, message);
     query(question, message, [&] { model_->sync(question, first); });
   }
 
+  void carry_out(const Hello& one) {
+    const Question question = ask({one.peer}, {});
+    const std::string name{one.is_served ? default_namespace : "elsewhere"};
+    Bytes message;
+    Codec::encode_text(MessageType::hello, name, message);
+    query(question, message, [&] { model_->hello(question, name); });
+  }
+
+  void carry_out(const Hold&) { holds_next_ = true; }
+
+  void carry_out(const LetGo&) {
+    if (held_.empty()) return;
+    model_->held.erase(model_->held.find(held_.front().first));
+    held_.pop_front();
+    ++seen_["let go"];
+  }
+
   void carry_out(const Pass& one) {
     now_.lease += one.lease;
     now_.wall += one.wall;
+    if (now_.wall < latest_wall_) ++seen_["the wall clock went back"];
+    latest_wall_ = std::max(latest_wall_, now_.wall);
   }
 
   void carry_out(const Tick&) {
@@ -287,6 +318,7 @@ class HubBesideModel {
     }
     confirmed_.clear();
     start();
+    held_.clear();
   }
 
   /// Without an envelope there are no claims.
@@ -370,6 +402,7 @@ class HubBesideModel {
     model_->begin_call(now_);
     tell_hub();
     tell_model();
+    std::erase_if(model_->collected, [&](Number key) { return std::as_const(hub_->policy()).find(key) != nullptr; });
     model_->compare(given_);
   }
 
@@ -378,6 +411,7 @@ class HubBesideModel {
     const auto envelope = envelope_of(question, false);
     const ByteView frame = envelope ? ByteView{*envelope} : ByteView{};
     const auto sender = as_bytes(peer_names[question.who.peer]);
+    model_->sizes = {sender.size() + frame.size(), message.size()};
     call([&] { hub_->query(sender, Frames{&frame, envelope ? 1U : 0U}, message, now_, replies()); }, tell_model);
   }
 
@@ -433,6 +467,10 @@ class HubBesideModel {
       must_work(Codec::decode_count(parts.first, applied));
       must_be_ours(parts.second[0]);
       answer.text = sync_text(applied, (parts.second[1] & hub_insists_on_holder) != 0, parts.second[2]);
+    } else if (type == MessageType::hello_response) {
+      std::string name;
+      must_work(Codec::decode_text(message, name));
+      answer.text = hello_text(name);
     } else if (type == MessageType::error_response) {
       std::string text;
       must_work(Codec::decode_text(message, text));
@@ -453,12 +491,21 @@ class HubBesideModel {
     if (ttl != static_cast<std::uint64_t>(std::chrono::nanoseconds{lease_ttl}.count())) {
       throw Disagreement{"a lease of another length"};
     }
-    if (token > 0 && token <= std::exchange(last_token_, token)) throw Disagreement{"a token that is not higher"};
+    if (token > 0) look_at_token(token);
     const std::chrono::nanoseconds time{static_cast<std::int64_t>(waited)};
     answer.text = claim_text(answer.statuses, token > 0, time);
     if (waited == 0) return;
     const bool is_over = std::ranges::find(answer.statuses, OffloadStatus::leased) != answer.statuses.end();
     ++seen_[token > 0 ? "wait that brought a grant" : is_over ? "wait that was over" : "wait until all was stored"];
+  }
+
+  /// It is higher than all before it, those of other hubs only where the wall clock has not gone back.
+  void look_at_token(std::uint64_t token) {
+    const bool is_comparable = last_token_by_ == incarnation_ || now_.wall > latest_wall_of_token_;
+    if (is_comparable && token <= last_token_) throw Disagreement{"a token that is not higher"};
+    last_token_ = token;
+    last_token_by_ = incarnation_;
+    latest_wall_of_token_ = std::max(latest_wall_of_token_, now_.wall);
   }
 
   std::vector<RenewStatus> read_renewal(ByteView message) {
@@ -600,6 +647,11 @@ class HubBesideModel {
   std::uint64_t repeated_before_ = 0;
   bool is_claiming_back_ = false;
   std::uint64_t last_token_ = 0;
+  std::uint64_t last_token_by_ = 0;
+  std::chrono::system_clock::time_point latest_wall_of_token_{};
+  bool holds_next_ = false;
+  std::deque<std::pair<Number, EvictionHandle>> held_;
+  std::chrono::system_clock::time_point latest_wall_ = now_.wall;
   std::map<std::pair<Number, Who>, Belief> beliefs_;
   std::set<Number> confirmed_;
   std::string account_;

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <registry/core/claim_queue.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/options.hpp>
 #include <registry/error.hpp>
@@ -163,11 +164,21 @@ class HubModel {
 
   /// Peers that answers do not reach.
   std::set<std::size_t> unreachable;
+  /// Keys of entries that have left and are held, once for each.
+  std::multiset<Number> held;
+  /// Those that the hub has found to be over in this call: who waits for them is told nothing then.
+  std::set<Number> collected;
+  /// Of the query that the next call is about, in bytes.
+  struct Sizes {
+    std::size_t sender_and_envelope = 0;
+    std::size_t message = 0;
+  } sizes;
   HubStats stats;
 
   void begin_call(Instant now) {
     now_ = now;
     expected_.clear();
+    collected.clear();
     are_all_waits_over_ = false;
     is_tick_ = false;
   }
@@ -193,8 +204,12 @@ class HubModel {
       if (before == waiters_.end() && waiters_.size() >= options_.max_waiting_claims) {
         return refuse(question, LimitExceeded{"max_waiting_claims", options_.max_waiting_claims, waiters_.size() + 1});
       }
+      WaitingClaim<Number> measure;
+      measure.keys = keys;
+      const std::size_t bytes = measure.bytes() + sizes.sender_and_envelope;
+      if (is_too_much_to_keep(question, bytes, before == waiters_.end() ? 0 : before->bytes)) return;
       const SteadyTime deadline = now_.lease + std::min(wait, options_.max_claim_wait);
-      const Waiter waiter{question.who, *question.number, keys, *statuses, now_.lease, deadline};
+      const Waiter waiter{question.who, *question.number, keys, *statuses, now_.lease, deadline, bytes};
       if (before != waiters_.end() && before->keys == keys && before->statuses == *statuses) {
         *before = waiter;
         return;
@@ -224,7 +239,8 @@ class HubModel {
         leases_.at(key).is_shared = true;
         prolong(leases_.at(key));
         statuses.back() = RenewStatus::held;
-      } else if (!leases_.contains(key) && may_claim_back && acquire(question.who, request, key) == Acquired::granted) {
+      } else if (!leases_.contains(key) && may_claim_back && !held.contains(key) &&
+                 acquire(question.who, request, key) == Acquired::granted) {
         statuses.back() = RenewStatus::held;
       }
     }
@@ -322,19 +338,39 @@ class HubModel {
     carry_out_what_waited();
   }
 
+  /// One that has waited for long enough is answered all the same.
   void sync(const Question& question, std::uint64_t first) {
-    if (!question.number) return refuse(question, Unsupported{"sync without an envelope"});
-    sequences_.settle(question.who.peer, first);
-    answer(question, sync_text(sequences_.applied_from(question.who.peer, first), options_.insist_on_holder,
-                               sequences_.first_refusal(question.who.peer, first)));
+    constexpr bool is_refused_in_the_end = false;
+    in_its_turn(
+        question,
+        [=, this] {
+          if (!question.number) return refuse(question, Unsupported{"sync without an envelope"});
+          sequences_.settle(question.who.peer, first);
+          answer(question, sync_text(sequences_.applied_from(question.who.peer, first), options_.insist_on_holder,
+                                     sequences_.first_refusal(question.who.peer, first)));
+        },
+        is_refused_in_the_end);
+  }
+
+  void hello(const Question& question, const std::string& name) {
+    if (name == default_namespace) {
+      answer(question, hello_text(name));
+    } else {
+      refuse(question, Unsupported{"hello for namespace \"" + name + "\" in an envelope for \"default\""});
+    }
   }
 
   void tick() {
     is_tick_ = true;
     const auto wait = std::chrono::ceil<std::chrono::milliseconds>(options_.registration_wait);
     while (!held_.empty() && now_.lease >= held_.front().deadline) {
-      const Question question = held_.front().question;
+      const Held first = held_.front();
+      const Question& question = first.question;
       held_.erase(held_.begin());
+      if (!first.is_refused_in_the_end) {
+        first.carry_out();
+        continue;
+      }
       sequences_.pass_over(question.who.peer, *question.after);
       answer(question, error_text("the registration that this must follow has not arrived within " +
                                   std::to_string(wait.count()) + " ms"));
@@ -369,6 +405,7 @@ class HubModel {
     }
     for (; next < given.size(); ++next) serve(given[next]);
     for (const Number key : awaited_keys()) drop_if_over(key);
+    for (const Number key : collected) drop_if_over(key);
     tell_what_is_stored();
     look_for_who_waits_for_nothing();
     stats.stored = entries_.size();
@@ -410,6 +447,7 @@ class HubModel {
     Statuses statuses;
     SteadyTime since;
     SteadyTime deadline;
+    std::size_t bytes;
 
     bool awaits(Number key) const {
       return first_position(key) < keys.size() && statuses[first_position(key)] == leased;
@@ -424,8 +462,10 @@ class HubModel {
     Question question;
     SteadyTime deadline;
     std::function<void()> carry_out;
+    bool is_refused_in_the_end;
+    std::size_t bytes;
   };
-  enum class Acquired { granted, leased, full };
+  enum class Acquired { granted, leased, full, client_full };
 
   static bool contains(const Statuses& statuses, OffloadStatus status) {
     return std::ranges::find(statuses, status) != statuses.end();
@@ -460,7 +500,21 @@ class HubModel {
   void refuse(const Question& question, const Error& error) { answer(question, error_text(to_string(error))); }
 
   void refuse_for_want_of_leases(const Question& question) {
-    refuse(question, LimitExceeded{"max_leases", options_.max_leases, options_.max_leases + 1});
+    if (why_no_lease_ == Acquired::full) {
+      refuse(question, LimitExceeded{"max_leases", options_.max_leases, options_.max_leases + 1});
+    } else {
+      const std::size_t most = options_.max_leases_per_client;
+      refuse(question, LimitExceeded{"max_leases_per_client", most, most + 1});
+    }
+  }
+
+  bool is_too_much_to_keep(const Question& question, std::size_t bytes, std::size_t replaced = 0) {
+    bytes -= replaced;
+    for (const Held& one : held_) bytes += one.bytes;
+    for (const Waiter& waiter : waiters_) bytes += waiter.bytes;
+    if (bytes <= options_.max_waiting_bytes) return false;
+    refuse(question, LimitExceeded{"max_waiting_bytes", options_.max_waiting_bytes, bytes});
+    return true;
   }
 
   bool is_too_much(const Question& question, std::size_t count) {
@@ -524,12 +578,18 @@ class HubModel {
       ++stats.leases.renewed;
       return Acquired::granted;
     }
-    if (leases_.erase(key) == 1) {
+    if (leases_.contains(key)) {
+      if (leases_.at(key).who.peer != who.peer && has_client_no_room(who.peer)) return Acquired::client_full;
+      leases_.erase(key);
       ++stats.leases.expired;
-    } else if (has_no_room_for_leases()) {
-      return Acquired::full;
-    } else if (leases_.size() >= options_.max_leases) {
-      collect_lease_that_is_over();
+    } else {
+      if (has_no_room_for_leases()) return Acquired::full;
+      if (leases_.size() >= options_.max_leases) collect_lease_that_is_over();
+      if (has_client_no_room(who.peer)) {
+        while (collect_lease_that_is_over()) {
+        }
+      }
+      if (has_client_no_room(who.peer)) return Acquired::client_full;
     }
     leases_[key] = {who, request, false, {}, 0};
     prolong(leases_[key]);
@@ -540,6 +600,12 @@ class HubModel {
   bool has_no_room_for_leases() const {
     return leases_.size() >= options_.max_leases &&
            std::ranges::none_of(leases_, [&](const auto& one) { return is_over(one.second); });
+  }
+
+  /// Counting those that are over and that nobody has collected.
+  bool has_client_no_room(std::size_t peer) const {
+    const auto count = std::ranges::count_if(leases_, [&](const auto& one) { return one.second.who.peer == peer; });
+    return static_cast<std::size_t>(count) >= options_.max_leases_per_client;
   }
 
   void give_back(Number key) {
@@ -587,11 +653,13 @@ class HubModel {
         statuses[i] = OffloadStatus::already_stored;
         continue;
       }
+      if (held.contains(keys[i])) continue;
       const bool others_come_first = is_recovering() || awaited_keys().contains(keys[i]);
       if (others_come_first && !holds(who, keys[i])) continue;
       const Acquired acquired = acquire(who, request, keys[i]);
       if (acquired == Acquired::granted) statuses[i] = OffloadStatus::granted;
-      if (acquired == Acquired::full) {
+      if (acquired == Acquired::full || acquired == Acquired::client_full) {
+        why_no_lease_ = acquired;
         take_back(who, request, keys, statuses);
         return std::nullopt;
       }
@@ -611,15 +679,17 @@ class HubModel {
   }
 
   /// Carries it out, or lets it wait for the registration that it must follow; whether it waits.
-  bool in_its_turn(const Question& question, std::function<void()> carry_out) {
+  bool in_its_turn(const Question& question, std::function<void()> carry_out, bool is_refused_in_the_end = true) {
     if (!question.after || sequences_.has_applied(question.who.peer, *question.after)) {
       carry_out();
       return false;
     }
+    const std::size_t bytes = sizes.sender_and_envelope + sizes.message;
     if (held_.size() >= options_.max_waiting) {
       refuse(question, LimitExceeded{"max_waiting", options_.max_waiting, held_.size() + 1});
-    } else {
-      held_.push_back({question, now_.lease + options_.registration_wait, std::move(carry_out)});
+    } else if (!is_too_much_to_keep(question, bytes)) {
+      held_.push_back(
+          {question, now_.lease + options_.registration_wait, std::move(carry_out), is_refused_in_the_end, bytes});
     }
     return true;
   }
@@ -776,6 +846,7 @@ class HubModel {
     const Waiter waiter = *found;
     drop_if_over(key);
     if (entries_.contains(key)) throw Disagreement{"granted although it is stored: " + show(given)};
+    if (held.contains(key)) throw Disagreement{"granted although it is held: " + show(given)};
     if (is_recovering()) throw Disagreement{"granted before the hub has recovered: " + show(given)};
     if (first_for(key) != found) throw Disagreement{"granted before others: " + show(given)};
     if (acquire(waiter.who, waiter.number, key) != Acquired::granted) {
@@ -809,7 +880,7 @@ class HubModel {
     std::map<Number, SteadyTime> may_wait_until;
     for (const Number key : awaited_keys()) {
       if (leases_.contains(key)) continue;
-      if (is_recovering() || has_no_room_for_leases()) {
+      if (is_recovering() || has_no_room_for_leases() || held.contains(key)) {
         may_wait_until[key] = now_.lease + options_.lease_cleanup_interval;
       } else if (may_wait_until_.contains(key) && !(is_tick_ && now_.lease >= may_wait_until_.at(key))) {
         may_wait_until[key] = may_wait_until_.at(key);
@@ -832,6 +903,7 @@ class HubModel {
   ModelOfSequences sequences_;
   std::optional<SteadyTime> next_cleanup_;
   std::map<Number, SteadyTime> may_wait_until_;  // by key, while it is free
+  Acquired why_no_lease_ = Acquired::granted;
   std::uint64_t anonymous_requests_ = 0;
   std::uint64_t moment_ = 0;
   std::vector<Answer> expected_;

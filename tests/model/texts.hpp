@@ -66,6 +66,7 @@ inline std::string claim_text(const Statuses& statuses, bool has_token, std::chr
 
 inline std::string renew_text(const std::vector<RenewStatus>& statuses) { return "renew:" + list_of(statuses); }
 inline std::string register_text(const Outcomes& outcomes) { return "register:" + list_of(outcomes); }
+inline std::string hello_text(std::string_view name) { return "hello: " + std::string{name}; }
 inline std::string error_text(std::string_view why) { return "error: " + std::string{why}; }
 
 inline std::string count_text(MessageType type, std::uint64_t count) {

@@ -37,7 +37,7 @@ search() {
     cp build.log out
     got="not built"
   else
-    timeout 300 ./pan -m200000 -w23 >out 2>&1 || true
+    timeout 900 ./pan -m200000 -w23 >out 2>&1 || true
     if grep -q 'max search depth too small\|out of memory\|memory limit\|hash table full' out; then
       got="not searched to the end"
     elif grep -q 'assertion violated' out; then

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -193,23 +194,27 @@ class RegistryHub {
       idle = false;
       state.core.malformed(sender, why, now());
     }
-    void denied_query(ByteView sender, Frames envelope, const PeerName& peer, std::string_view name_space) {
+    void denied_query(ByteView sender, Frames envelope, const PeerName& peer, std::string_view name_space) try {
       idle = false;
       state.denied.add();
       report("a query", peer, name_space);
       C::encode_text(MessageType::error_response, why(name_space), refusal);
       send(sender, envelope, ByteView{refusal});
+    } catch (const std::bad_alloc&) {
+      state.reports.add_no_memory(now().lease);
     }
-    void denied_registration(const PeerName& peer, ByteView message, std::string_view name_space) {
+    void denied_registration(const PeerName& peer, ByteView message, std::string_view name_space) try {
       idle = false;
       state.denied.add();
       report("a registration", peer, name_space);
       state.core.denied(name_space, message, HubError{why(name_space)}, now());
+    } catch (const std::bad_alloc&) {
+      state.reports.add_no_memory(now().lease);
     }
 
    private:
     static std::string why(std::string_view name_space) {
-      return "this client's key may not use namespace \"" + std::string{name_space} + "\"";
+      return std::string{key_may_not_use} + " \"" + std::string{name_space} + "\"";
     }
     void report(const char* what, const PeerName& peer, std::string_view name_space) {
       state.reports.add(

@@ -114,6 +114,17 @@ class ClaimState {
     return {held.begin(), held.end()};
   }
 
+  /// What this answer says is held and the claim holds no longer, given up meanwhile or had back too late: to be given
+  /// back, or it stays leased to nobody.
+  std::vector<K> held_in_vain(std::span<const K> keys, const RenewAnswer& answer) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<K> vain;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      if (answer.statuses[i] == RenewStatus::held && !held_.contains(keys[i])) vain.push_back(keys[i]);
+    }
+    return vain;
+  }
+
   /// The hub's answer for `keys` to a renewal sent at `sent`, come by `now`; answers which are no longer held. What
   /// another hub gives back counts only while the time runs that the one before it gave: afterwards that one may have
   /// granted it to somebody else before it was gone.

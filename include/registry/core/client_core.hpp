@@ -575,11 +575,24 @@ class ClientCore {
     return batch;
   }
 
-  /// What a sync that was not answered as one says of the hub: nothing if nobody answered, or if it could not now.
-  void sync_failed(const Error& error) {
-    if (!std::holds_alternative<Unsupported>(error)) return;
-    cannot_sync_ = true;
-    forget_unconfirmed();
+  /// What a sync that was not answered as one says of the hub: nothing if nobody answered, or if it could not now. If
+  /// it is that the client's key does not allow what it registers, that is lost, and answered.
+  std::optional<Loss> sync_failed(const Error& error) {
+    if (std::holds_alternative<Unsupported>(error)) {
+      cannot_sync_ = true;
+      forget_unconfirmed();
+    }
+    const auto* refusal = std::get_if<HubError>(&error);
+    if (refusal == nullptr || !refusal->text.starts_with(key_may_not_use)) return std::nullopt;
+    Loss loss{{}, error};
+    while (!unconfirmed_.empty()) {
+      const std::vector<EntryType> some = batcher_.entries_of(unconfirmed_.first());
+      settle_first();
+      loss.entries.insert(loss.entries.end(), some.begin(), some.end());
+    }
+    forget(loss.entries);
+    if (loss.entries.empty()) return std::nullopt;
+    return loss;
   }
 
   /// Everything that was not handed over or not confirmed, in order; nothing of it is pending afterwards.

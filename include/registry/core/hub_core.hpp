@@ -122,9 +122,11 @@ class HubCore {
   }
 
   /// A message that the transport could not take apart: counted, reported, dropped.
-  void malformed(std::string_view sender, std::string_view why, Instant now) {
+  void malformed(std::string_view sender, std::string_view why, Instant now) try {
     malformed_.add();
     report(now, "a message from " + std::string{sender} + " was dropped: " + std::string{why});
+  } catch (const std::bad_alloc&) {
+    reports_.add_no_memory(now.lease);
   }
 
   /// A registration that the transport has denied, with what it knows of why: it changes nothing, and the hook is told.
@@ -160,16 +162,20 @@ class HubCore {
 
   /// Refuses all queries that wait, for a hub that stops: those who asked cannot be reached over another transport.
   template <class Reply>
-  void end_waiting(Instant now, Reply&& reply) {
+  void end_waiting(Instant now, Reply&& reply) try {
     while (!waiting_.empty()) refuse_first_waiting(now, reply, "the hub is stopping");
     end_claims(now, reply);
+  } catch (const std::bad_alloc&) {
+    reports_.add_no_memory(now.lease);
   }
 
   /// Answers all claims that wait as if their time were over.
   template <class Reply>
-  void end_claims(Instant now, Reply&& reply) {
+  void end_claims(Instant now, Reply&& reply) try {
     while (const auto claim = claims_.first_due()) end_claim(claims_.take(*claim), now, reply);
     serve_claims(now, reply);
+  } catch (const std::bad_alloc&) {
+    reports_.add_no_memory(now.lease);
   }
 
   /// When `tick` has something to do, by the lease clock; nothing while there is nothing to wait for.

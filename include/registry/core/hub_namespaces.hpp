@@ -102,9 +102,11 @@ class HubNamespaces {
     if (!started_) started_ = now;
   }
 
-  void malformed(std::string_view sender, std::string_view why, Instant now) {
+  void malformed(std::string_view sender, std::string_view why, Instant now) try {
     malformed_.add();
     reports_.add(now.lease, "a message from " + std::string{sender} + " was dropped: " + std::string{why});
+  } catch (const std::bad_alloc&) {
+    reports_.add_no_memory(now.lease);
   }
 
   void denied(std::string_view name_space, ByteView message, const Error& why, Instant now) {

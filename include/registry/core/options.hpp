@@ -70,8 +70,9 @@ struct ClientOptions {
   /// What registrations that the hub has not confirmed may take in memory, in bytes; beyond that registering waits, as
   /// it does at the high-water mark. 0: none is kept, and what does not reach the hub is lost without notice.
   std::size_t max_unconfirmed_bytes = std::size_t{64} << 20U;
-  /// Bytes in a query or an acknowledged registration; a longer one fails with LimitExceeded. No more than the hub takes
-  /// in, which ends the connection that brings more: see ZmqHubConfig::max_message_size. Batches are of 1 MiB or less.
+  /// Bytes in a query or an acknowledged registration; a longer one fails with LimitExceeded. No more than the hub
+  /// takes in, which ends the connection that brings more: see ZmqHubConfig::max_message_size. Batches have up to 1.2
+  /// MiB.
   std::size_t max_message_size = std::size_t{256} << 20U;
   /// Whether every registration is acknowledged, not only those to a hub that insists on the holder.
   bool acknowledged = false;

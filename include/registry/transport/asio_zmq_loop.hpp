@@ -103,7 +103,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   Close destruction() {
     const auto limit = core_.options().close_timeout;
     return {limit, [self = this->weak_from_this(), limit](const std::vector<EntryType>& lost) {
-              if (const auto loop = self.lock()) loop->report_lost_(lost, Timeout::after(limit));
+              const auto loop = self.lock();
+              if (!loop) return;
+              const bool is_broken = !loop->broken_.empty();
+              loop->report_lost_(lost, is_broken ? Error{Disconnected{loop->broken_}} : Error{Timeout::after(limit)});
             }};
   }
 
@@ -681,7 +684,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       confirming_.reset();
       is_asking_ = false;
       if (!error) return follow_up(core_.synced(call, answer, now()));
-      core_.sync_failed(*error);
+      if (const auto loss = core_.sync_failed(*error)) report_lost_(loss->entries, loss->why);
       schedule_next_sync(false);
     };
     confirming_ = ask(std::move(call), limit, std::move(done));
@@ -720,12 +723,19 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     for (const auto& claim : claims_.foreign_to(*core_.incarnation())) {
       auto call = claim->renewal(now());
       if (call.keys.empty()) continue;
-      auto done = [claim, keys = call.keys](const std::shared_ptr<Query>& query, std::error_code code,
-                                            const std::optional<Error>&, const RenewAnswer& answer) {
-        if (!code) claim->renewed(keys, answer, *query->sent_at);
+      auto done = [this, claim, keys = call.keys](const std::shared_ptr<Query>& query, std::error_code code,
+                                                  const std::optional<Error>&, const RenewAnswer& answer) {
+        if (code) return;
+        claim->renewed(keys, answer, *query->sent_at, now());
+        give_back(*claim, keys, answer);
       };
       ask(std::move(call), core_.sync_terms(false).limit, std::move(done));
     }
+  }
+
+  void give_back(const ClaimState<K>& claim, std::span<const K> keys, const RenewAnswer& answer) {
+    GiveBack given{claim.number(), claim.held_in_vain(keys, answer)};
+    if (!given.keys.empty()) enter(given, now());
   }
 
   void schedule_next_sync(bool has_progressed) {
@@ -944,7 +954,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     consider(writes_.next_deadline());
     consider(core_.batcher().deadline());
     if (expects_queries()) consider(queries_socket_->watch->due());
-    if (core_.batcher().has_batch()) consider(registrations_socket_->watch->due());
+    if (wants_room_for_batches()) consider(registrations_socket_->watch->due());
     if (close_) consider(close_at_);
     return next;
   }
@@ -966,13 +976,25 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   /// The executor may run out of work meanwhile: then nothing happens until it has some again.
+  /// Whether there is a thread for waits in the background. Without one the client does what is due whenever it runs.
+  bool has_background() {
+    if (background_timer_ || has_no_background_) return background_timer_.has_value();
+    try {
+      background_timer_.emplace(AsioZmqService::of(io_).background().io());
+    } catch (const std::system_error& failure) {
+      has_no_background_ = true;
+      log(std::string{"there is no thread to ask after the hub in the background: "} + failure.what(), LogLevel::error);
+    }
+    return background_timer_.has_value();
+  }
+
   void wait_in_background(std::optional<SteadyTime> time) {
     if (!time) {
       if (std::exchange(background_timer_set_for_, std::nullopt)) background_timer_->cancel();
       return;
     }
     if (background_timer_set_for_ && *background_timer_set_for_ <= *time) return;
-    if (!background_timer_) background_timer_.emplace(AsioZmqService::of(io_).background().io());
+    if (!has_background()) return;
     background_timer_set_for_ = time;
     background_timer_->expires_at(*time);
     background_timer_->async_wait([weak = this->weak_from_this()](const std::error_code& error) {
@@ -1011,7 +1033,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   std::shared_ptr<Query> hello_;
   std::shared_ptr<Query> confirming_;  // a sync, or the question that follows it
   std::optional<Resend> resend_;
-  bool is_asking_ = false;    // registrations wait for the hub to say whether they are to be acknowledged
+  bool is_asking_ = false;  // registrations wait for the hub to say whether they are to be acknowledged
+  bool has_no_background_ = false;
   bool is_awaited_ = false;   // somebody waits for confirmations
   bool is_hastened_ = false;  // ... and the next sync is not later than that calls for
   SteadyTime runs_until_{};   // unconfirmed registrations keep the executor running

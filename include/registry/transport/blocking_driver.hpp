@@ -124,7 +124,12 @@ class BlockingDriver {
       if (claim == nullptr) return add_until(entries, std::nullopt, deadline);
       const std::uint64_t granted_by = claim->incarnation();
       auto outcomes = add_until(entries, claim->number(), deadline);
-      if (holds_refused(*claim, granted_by, entries, outcomes)) add_again(entries, *claim, outcomes, deadline);
+      // Where that fails, what was answered at first stands.
+      attempt("registering once more", [&] {
+        if (holds_refused(*claim, granted_by, entries, outcomes, deadline)) {
+          add_again(entries, *claim, outcomes, deadline);
+        }
+      });
       return outcomes;
     } catch (const RegistryError& error) {
       // So that the number given up is on its way.
@@ -281,25 +286,23 @@ class BlockingDriver {
     if (call.keys.empty()) return {};
     const RenewAnswer answer = finish(try_once(call, deadline));
     std::vector<K> lost = claim.renewed(call.keys, answer, sent, transport_.now());
-    // What was given back meanwhile may have been had back after that: nobody would give it back again.
-    std::vector<K> given_back;
-    for (std::size_t i = 0; i < call.keys.size(); ++i) {
-      if (answer.statuses[i] == RenewStatus::held && !claim.holds(call.keys[i])) given_back.push_back(call.keys[i]);
-    }
-    abandon(claim.number(), std::move(given_back));
+    abandon(claim.number(), claim.held_in_vain(call.keys, answer));
     return lost;
   }
 
   bool acknowledges_all() {
-    {
-      const std::lock_guard lock(mutex_);
-      if (const auto all = core_.acknowledges_all()) return *all;
-    }
+    std::unique_lock lock(mutex_);
+    sender_left_.wait(lock, [&] { return !is_asking_; });
+    if (const auto all = core_.acknowledges_all()) return *all;
+    is_asking_ = true;
+    lock.unlock();
     // If it insists and does not say so now, what it refuses is reported.
     attempt("asking the hub what it is", [&] {
       sync(transport_.now() + std::min(core_.options().request_timeout, core_.options().resend_interval), false);
     });
-    const std::lock_guard lock(mutex_);
+    lock.lock();
+    is_asking_ = false;
+    sender_left_.notify_all();
     return core_.acknowledges_all() == true;
   }
 
@@ -328,7 +331,7 @@ class BlockingDriver {
   /// Whether a hub has refused, to a claim, what that holds still, because it is another one than has granted it: the
   /// claim is had back of it then.
   bool holds_refused(ClaimState<K>& claim, std::uint64_t granted_by, std::span<const EntryType> entries,
-                     std::span<const RegisterStatus> outcomes) {
+                     std::span<const RegisterStatus> outcomes, SteadyTime deadline) {
     const auto any = [&] {
       for (std::size_t i = 0; i < entries.size(); ++i) {
         if (outcomes[i] == RegisterStatus::lease_conflict && claim.holds(entries[i].key)) return true;
@@ -336,7 +339,9 @@ class BlockingDriver {
       return false;
     };
     if (!any()) return false;
-    if (claim.incarnation() == granted_by) sync(transport_.now() + core_.options().request_timeout, false);
+    if (claim.incarnation() == granted_by) {
+      sync(std::min(deadline, transport_.now() + core_.options().request_timeout), false);
+    }
     return claim.incarnation() != granted_by && any();
   }
 
@@ -373,8 +378,12 @@ class BlockingDriver {
       }
       auto outcome = try_once(call, deadline);
       if (const auto* error = std::get_if<Error>(&outcome)) {
-        const std::lock_guard lock(mutex_);
-        core_.sync_failed(*error);
+        std::optional<typename Core::Loss> loss;
+        {
+          const std::lock_guard lock(mutex_);
+          loss = core_.sync_failed(*error);
+        }
+        if (loss) report_lost_(loss->entries, loss->why);
         return has_progressed;
       }
       SyncFollowUp<K> next;
@@ -648,6 +657,7 @@ class BlockingDriver {
   T transport_;
   std::mutex mutex_;
   std::condition_variable sender_left_;
+  bool is_asking_ = false;  // a thread asks whether the hub insists, and others wait for it
   bool sending_ = false;
   Core core_;
   LossReports<K, typename Core::value_type, typename Core::metadata_type> report_lost_;

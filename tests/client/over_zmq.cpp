@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <registry/builder.hpp>
 #include <registry/core/peer_name.hpp>
 #include <registry/storage.hpp>
 #include <registry/transport/zmq.hpp>
@@ -272,4 +274,32 @@ TEST_CASE("registrations of one client travel in the order of their numbers, whi
     if (numbers[i] != i + 1) FAIL_CHECK("the registration at " << i << " has number " << numbers[i]);
   }
   CHECK_FALSE(numbers.empty());
+}
+
+TEST_CASE("whichever thread of a client registers first, a hub that insists is pushed nothing") {
+  auto hub = registry::hub<Block, Block>(HashMapStorage<Block, Block>{}).insist_on_holder(true).log(nullptr).build();
+  auto transport = ZmqHubTransport::bind(zmq_test::local_hub());
+  std::thread server([&] { hub.serve(transport); });
+  constexpr std::size_t threads = 4;
+  std::atomic<std::size_t> refused = 0;
+  constexpr std::size_t rounds = 20;
+  for (std::size_t round = 0; round < rounds; ++round) {
+    auto worker = registry::client<Block, Block>(ZmqTransport::connect(zmq_test::to_hub(transport.endpoints())))
+                      .request_timeout(zmq_test::limit)
+                      .log(nullptr)
+                      .build();
+    std::barrier start(threads);
+    std::vector<std::jthread> all;
+    for (std::size_t i = 0; i < threads; ++i) {
+      all.emplace_back([&] {
+        start.arrive_and_wait();
+        const auto late = undelivered([&] { worker.register_blocks({{1, 10, {}}}); });
+        if (late && late->as<LeaseConflict>() != nullptr) ++refused;
+      });
+    }
+  }
+  CHECK(refused == rounds * threads);
+  CHECK(hub.stats().registrations == 0);
+  hub.stop();
+  server.join();
 }

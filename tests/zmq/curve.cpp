@@ -7,7 +7,9 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -120,6 +122,32 @@ TEST_CASE("a key may use the namespaces that it is allowed, for queries and for 
   CHECK(hub.namespaces() == Parts{"a", "b", "d", "default"});
   CHECK(hub.log.contains("a query from 127.0.0.1 was denied: this client's key may not use namespace \"c\""));
   CHECK(hub.log.contains("a registration from 127.0.0.1 was denied: this client's key may not use namespace \"c\""));
+}
+
+TEST_CASE("a client hears which of its registrations its key does not allow") {
+  const auto key = CurveSecretKey::random();
+  KeyedHub hub({allow(key, {"a"})});
+  std::mutex mutex;
+  std::vector<std::pair<std::size_t, std::string>> lost;
+  auto worker =
+      registry::client<Block, Block>(registry::ZmqTransport::connect(hub.to(key)))
+          .resend_interval(10ms)
+          .close_timeout(0ns)
+          .on_undelivered([&](auto entries, const registry::Error& why) {
+            const std::lock_guard lock(mutex);
+            lost.emplace_back(entries.size(), to_string(why));
+          })
+          .build();
+  worker.register_blocks({{1, 10}, {2, 20}});
+  worker.flush();
+  CHECK(eventually([&] {
+    const std::lock_guard lock(mutex);
+    return !lost.empty();
+  }));
+  const std::lock_guard lock(mutex);
+  REQUIRE(lost.size() == 1);
+  CHECK(lost.front().first == 2);
+  CHECK(lost.front().second == "the hub refused: this client's key may not use namespace \"default\"");
 }
 
 TEST_CASE("what has no envelope is in default, also for its key") {

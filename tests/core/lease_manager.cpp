@@ -263,3 +263,11 @@ TEST_CASE("a lease that is over passes to another only within his share") {
   CHECK(leases.acquire(1, alice, 2, start + 30s) == LeaseAnswer::granted);
   CHECK(leases.acquire(3, alice, 3, start + 30s) == LeaseAnswer::client_full);
 }
+
+TEST_CASE("a lease that is over passes to another whose own share is over as well") {
+  Leases leases(30s, 100, 1);
+  CHECK(leases.acquire(1, alice, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(2, bob, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(1, bob, 2, start + 30s) == LeaseAnswer::granted);
+  CHECK(same(leases.stats(), {1, 3, 0, 2, 0, 0, 0}));
+}

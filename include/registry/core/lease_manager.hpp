@@ -50,7 +50,14 @@ class LeaseManager {
   /// except within one request: a key named twice is granted once.
   LeaseAnswer acquire(const Found& found, const K& key, Hash hash, const Holder& holder, Account account,
                       std::uint64_t request, SteadyTime now) {
-    if (found.kind == Table::Kind::leased) return acquire_again(found.number, holder, account, request, now);
+    if (found.kind == Table::Kind::leased) {
+      if (may_change_hands(found.number, account, now)) {
+        return acquire_again(found.number, holder, account, request, now);
+      }
+      // Its new holder has its share, but that may be over as well.
+      drop(found.number, hash);
+      expired_.add();
+    }
     if (size() >= max_leases_ && expire(now, 1) == 0) return LeaseAnswer::full;
     if (accounts_.is_full(account)) expire(now, 256);
     if (accounts_.is_full(account)) return LeaseAnswer::client_full;
@@ -138,11 +145,15 @@ class LeaseManager {
   detail::Lease& at(Number number) noexcept { return table_.leases()[number].lease; }
   const detail::Lease& at(Number number) const noexcept { return table_.leases()[number].lease; }
 
+  /// Not if it is over and counted as another client's, and this one has its share.
+  bool may_change_hands(Number number, Account account, SteadyTime now) const {
+    return now < at(number).deadline || at(number).account == account || !accounts_.is_full(account);
+  }
+
   LeaseAnswer acquire_again(Number number, const Holder& holder, Account account, std::uint64_t request,
                             SteadyTime now) {
     detail::Lease& lease = at(number);
     if (now >= lease.deadline) {
-      if (lease.account != account && accounts_.is_full(account)) return LeaseAnswer::client_full;
       accounts_.add(account);
       accounts_.drop(lease.account);
       expired_.add();

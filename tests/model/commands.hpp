@@ -12,6 +12,8 @@
 #include <variant>
 #include <vector>
 
+#include <registry/message.hpp>
+
 #include "model/texts.hpp"
 
 namespace registry::test {
@@ -96,6 +98,19 @@ struct Sync {
   std::size_t peer;
   std::size_t back;
 };
+/// A message of this type that is a byte too long or too short.
+struct Malformed {
+  std::size_t peer;
+  MessageType type;
+  Numbers keys;
+  bool is_longer;
+};
+/// From now on the object of what leaves is being deleted, or it no longer is.
+struct Delete {
+  bool is_deleting;
+};
+/// All that was being deleted is.
+struct Deleted {};
 struct Pass {
   std::chrono::milliseconds lease;
   std::chrono::milliseconds wall;
@@ -110,13 +125,14 @@ struct Restart {
 };
 
 using Command = std::variant<CanOffload, Claim, ClaimAgain, Renew, Release, Withdraw, Match, Touch, Remove, RemoveIf,
-                             Register, Resend, Sync, Pass, Tick, Cut, Restart>;
+                             Register, Resend, Sync, Malformed, Delete, Deleted, Pass, Tick, Cut, Restart>;
 
 /// How the hub is set up; zero: without a bound.
 struct Setup {
   bool insists = false;
   std::size_t capacity = 0;
   std::size_t max_leases = 0;
+  std::size_t max_leases_per_client = 0;
   std::size_t max_keys = 0;
   std::size_t max_clients = 0;
   std::size_t max_waiting = 0;
@@ -187,6 +203,14 @@ inline std::string show(const Resend& one) {
          (one.is_marked ? ", marked as resent" : "") + following(one.follows);
 }
 inline std::string show(const Sync& one) { return show(one.peer) + " synchronises from the " + but(one.back); }
+inline std::string show(const Malformed& one) {
+  return show(one.peer) + " sends a message of type " + std::to_string(static_cast<unsigned>(one.type)) + " with " +
+         show(one.keys) + ", a byte too " + (one.is_longer ? "long" : "short");
+}
+inline std::string show(const Delete& one) {
+  return one.is_deleting ? "what leaves is being deleted" : "what leaves is let go";
+}
+inline std::string show(const Deleted&) { return "what was being deleted is deleted"; }
 inline std::string show(const Pass& one) {
   return milliseconds(one.lease) + " pass" +
          (one.wall == one.lease ? "" : ", by the wall clock " + milliseconds(one.wall));
@@ -210,6 +234,7 @@ inline std::string show(const Setup& setup) {
   };
   bound("capacity", setup.capacity);
   bound("max_leases", setup.max_leases);
+  bound("max_leases_per_client", setup.max_leases_per_client);
   bound("max_keys_per_query", setup.max_keys);
   bound("max_clients", setup.max_clients);
   bound("max_waiting", setup.max_waiting);

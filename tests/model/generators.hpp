@@ -10,11 +10,12 @@
 
 #include <rapidcheck.h>
 
+#include <registry/message.hpp>
+
 #include "model/commands.hpp"
 
 namespace registry::test {
 
-inline constexpr Number last_key = 6;
 inline constexpr int most_commands = 60;
 
 /// One of these; it shrinks towards the first.
@@ -71,6 +72,12 @@ inline rc::Gen<Command> commands() {
       {18, command_of<Register>(peer, claim, entries, way, follows)},
       {14, command_of<Resend>(client, back, one_of<Way>({Way::pushed, Way::acknowledged}), follows, follows)},
       {3, command_of<Sync>(peer, back)},
+      {3, command_of<Malformed>(peer,
+                                one_of<MessageType>({MessageType::claim, MessageType::renew, MessageType::can_offload,
+                                                     MessageType::release, MessageType::withdraw, MessageType::sync}),
+                                keys, one_of<bool>({false, true}))},
+      {3, command_of<Delete>(one_of<bool>({false, true}))},
+      {3, command_of<Deleted>()},
       {10, rc::gen::apply([](milliseconds by, milliseconds more) { return Command{Pass{by, by + more}}; }, step,
                           more_by_the_wall)},
       {12, command_of<Tick>()},
@@ -81,13 +88,15 @@ inline rc::Gen<Command> commands() {
 
 inline rc::Gen<Setup> setups() {
   return rc::gen::apply(
-      [](bool insists, std::size_t capacity, std::size_t max_leases, std::size_t max_keys, std::size_t max_clients,
-         std::size_t max_waiting, std::size_t max_waiting_claims, bool recovers) {
-        return Setup{insists, capacity, max_leases, max_keys, max_clients, max_waiting, max_waiting_claims, recovers};
+      [](bool insists, std::size_t capacity, std::size_t max_leases, std::size_t max_leases_per_client,
+         std::size_t max_keys, std::size_t max_clients, std::size_t max_waiting, std::size_t max_waiting_claims,
+         bool recovers) {
+        return Setup{insists,     capacity,           max_leases, max_leases_per_client, max_keys, max_clients,
+                     max_waiting, max_waiting_claims, recovers};
       },
       one_of<bool>({false, false, false, true}), one_of<std::size_t>({0, 0, 4, 2}), one_of<std::size_t>({0, 0, 3, 1}),
-      one_of<std::size_t>({0, 0, 0, 3}), one_of<std::size_t>({0, 0, 0, 2}), one_of<std::size_t>({0, 0, 0, 1}),
-      one_of<std::size_t>({0, 0, 0, 1}), one_of<bool>({false, true}));
+      one_of<std::size_t>({0, 0, 0, 2}), one_of<std::size_t>({0, 0, 0, 3}), one_of<std::size_t>({0, 0, 0, 2}),
+      one_of<std::size_t>({0, 0, 0, 1}), one_of<std::size_t>({0, 0, 0, 1}), one_of<bool>({false, true}));
 }
 
 /// Always as long, however far rapidcheck has come.

@@ -26,8 +26,8 @@
 #include <registry/envelope.hpp>
 #include <registry/trailer.hpp>
 
+#include "model/beliefs.hpp"
 #include "model/commands.hpp"
-#include "model/generators.hpp"
 #include "model/hub_model.hpp"
 
 namespace registry::test {
@@ -84,13 +84,6 @@ class HubBesideModel {
     std::vector<Asked> asked;
     std::optional<Asked> last_claim;
   };
-  /// What a holder may rely on, by what it was told.
-  struct Belief {
-    SteadyTime until;
-    std::uint64_t incarnation;
-    /// Not if the hub was restarted without the time that it needs to recover, or if somebody has lied to it.
-    bool is_guaranteed;
-  };
 
   void start() {
     HubOptions options;
@@ -101,6 +94,7 @@ class HubBesideModel {
     options.incarnation = ++incarnation_;
     options.insist_on_holder = setup_.insists;
     if (setup_.max_leases > 0) options.max_leases = setup_.max_leases;
+    if (setup_.max_leases_per_client > 0) options.max_leases_per_client = setup_.max_leases_per_client;
     if (setup_.max_keys > 0) options.max_keys_per_query = setup_.max_keys;
     if (setup_.max_clients > 0) options.max_clients = setup_.max_clients;
     if (setup_.max_waiting > 0) options.max_waiting = setup_.max_waiting;
@@ -110,15 +104,18 @@ class HubBesideModel {
     const auto capacity = setup_.capacity > 0 ? std::optional{setup_.capacity} : std::nullopt;
     hub_ = std::make_unique<HubCore<P>>(
         Kind::make(capacity), options,
-        [this](const Number& key, const Number&, const M&, EvictionReason reason, const Departure<Number>&) {
+        [this](const Number& key, const Number&, const M&, EvictionReason reason, const Departure<Number>& departure) {
+          if (model_->is_deleting) deletions_.push_back(departure.hold());
           if (reason == EvictionReason::superseded) return;
-          forget(key);
+          beliefs_.forget(key);
           confirmed_.erase(key);
           left_in_this_call_.insert(key);
         });
     auto unreachable = model_ ? model_->unreachable : std::set<std::size_t>{};
+    const bool is_deleting = model_ && model_->is_deleting;
     model_ = std::make_unique<HubModel>(options, capacity, Kind::evicts, now_);
     model_->unreachable = std::move(unreachable);
+    model_->is_deleting = is_deleting;
     hub_->begin(now_);
   }
 
@@ -128,7 +125,11 @@ class HubBesideModel {
     query(question, keys_message(MessageType::can_offload, one.keys), [&] { model_->can_offload(question, one.keys); });
   }
 
-  void carry_out(const Claim& one) { claim(ask(who(one), one.keys), one.keys, one.wait); }
+  void carry_out(const Claim& one) {
+    // A client that has its share of leases is passed over while it waits, and nobody is told that it was.
+    const bool may_wait = setup_.max_leases_per_client == 0;
+    claim(ask(who(one), one.keys), one.keys, may_wait ? one.wait : milliseconds{0});
+  }
 
   void carry_out(const ClaimAgain& one) {
     const auto last = peers_[one.peer].last_claim;
@@ -150,16 +151,14 @@ class HubBesideModel {
       granted_by = incarnation_;
       Numbers held;
       for (const Number key : keys) {
-        const auto belief = beliefs_.find({key, asker});
-        if (belief == beliefs_.end() || belief->second.until <= now_.lease) continue;
-        if (held.empty()) granted_by = belief->second.incarnation;
-        if (belief->second.incarnation == granted_by) held.push_back(key);
+        const Belief* belief = beliefs_.find(key, asker, now_.lease);
+        if (belief == nullptr) continue;
+        if (held.empty()) granted_by = belief->incarnation;
+        if (belief->incarnation == granted_by) held.push_back(key);
       }
       if (!held.empty()) keys = held;
     } else if (one.origin == Origin::lie) {
-      for (auto& [name, belief] : beliefs_) {
-        if (std::ranges::find(keys, name.first) != keys.end()) belief.is_guaranteed = false;
-      }
+      for (const Number key : keys) beliefs_.doubt(key);
     }
     is_claiming_back_ = granted_by != incarnation_;
     const Question question = ask(asker, keys);
@@ -255,6 +254,23 @@ class HubBesideModel {
     query(question, message, [&] { model_->sync(question, first); });
   }
 
+  void carry_out(const Malformed& one) {
+    const Question question = ask({one.peer}, one.keys);
+    Bytes message = keys_message(one.type, one.keys);
+    if (one.type == MessageType::claim || one.type == MessageType::renew) append_trailer<1>({1}, message);
+    message.resize(one.is_longer ? message.size() + 1 : message.size() - 1);
+    is_malformed_ = true;
+    query(question, message, [&] { model_->malformed(question); });
+    is_malformed_ = false;
+  }
+
+  void carry_out(const Delete& one) { model_->is_deleting = one.is_deleting; }
+
+  void carry_out(const Deleted&) {
+    deletions_.clear();
+    model_->being_deleted.clear();
+  }
+
   void carry_out(const Pass& one) {
     now_.lease += one.lease;
     now_.wall += one.wall;
@@ -282,9 +298,7 @@ class HubBesideModel {
     }
     remember();
     carry_out(Pass{milliseconds{100}, milliseconds{100}});
-    if (!setup_.recovers) {
-      for (auto& [name, belief] : beliefs_) belief.is_guaranteed = false;
-    }
+    if (!setup_.recovers) beliefs_.doubt_all();
     confirmed_.clear();
     start();
   }
@@ -437,7 +451,7 @@ class HubBesideModel {
       std::string text;
       must_work(Codec::decode_text(message, text));
       ++seen_[text.substr(0, text.find(" allows"))];
-      answer.text = error_text(text);
+      answer.text = error_text(is_malformed_ ? what_is_malformed : text);
     } else {
       std::uint64_t count = 0;
       must_work(Codec::decode_count(message, count));
@@ -502,7 +516,7 @@ class HubBesideModel {
       if (statuses[i] == RenewStatus::held) {
         believe(holder, keys.at(i));
       } else {
-        beliefs_.erase({keys.at(i), holder});
+        beliefs_.give_up(keys.at(i), holder);
       }
     }
   }
@@ -517,28 +531,20 @@ class HubBesideModel {
     }
   }
 
-  /// Nobody else may then hold it, by what he was told.
   void believe(const Who& holder, Number key) {
-    for (const auto& [name, belief] : beliefs_) {
-      if (name.first == key && name.second != holder && belief.until > now_.lease && belief.is_guaranteed) {
-        throw Disagreement{"key " + std::to_string(key) + " is granted to two"};
-      }
-    }
-    beliefs_[{key, holder}] = {now_.lease + lease_ttl, incarnation_, true};
+    // Where one has lied, the next hub will hear both, and may believe the other.
+    const bool is_guaranteed = !setup_.recovers || !beliefs_.is_doubtful(key, holder, now_.lease);
+    beliefs_.believe(key, holder, now_.lease, {now_.lease + lease_ttl, incarnation_, is_guaranteed});
   }
 
   void give_up(const Who& holder, const Numbers& keys) {
-    for (const Number key : keys) beliefs_.erase({key, holder});
-  }
-
-  void forget(Number key) {
-    std::erase_if(beliefs_, [&](const auto& one) { return one.first.first == key; });
+    for (const Number key : keys) beliefs_.give_up(key, holder);
   }
 
   void look_at_entries() {
     for (Number key = 1; key <= last_key; ++key) {
       const bool is_stored = std::as_const(hub_->policy()).find(key) != nullptr;
-      if (is_stored) forget(key);
+      if (is_stored) beliefs_.forget(key);
       if (!is_stored && confirmed_.contains(key)) {
         throw Disagreement{"key " + std::to_string(key) + " was confirmed, and is gone"};
       }
@@ -560,6 +566,7 @@ class HubBesideModel {
     same("entries_registered", hub.entries_registered, model.entries_registered);
     same("entries_refused", hub.entries_refused, model.entries_refused);
     same("repeated", hub.repeated, model.repeated);
+    same("malformed", hub.malformed, model.malformed);
     same("undeliverable", hub.undeliverable, model.undeliverable);
     same("waiting_claims", hub.waiting_claims, model.waiting_claims);
     same("removed", hub.removed, model.removed);
@@ -591,6 +598,7 @@ class HubBesideModel {
   Seen& seen_;
   Instant now_{SteadyTime{std::chrono::seconds{1000}}, std::chrono::sys_seconds{std::chrono::seconds{1'700'000'000}}};
   std::uint64_t incarnation_ = 100;
+  std::vector<EvictionHandle> deletions_;
   std::unique_ptr<HubCore<P>> hub_;
   std::unique_ptr<HubModel> model_;
   std::array<Peer, peer_names.size()> peers_;
@@ -599,8 +607,9 @@ class HubBesideModel {
   std::set<Number> left_in_this_call_;
   std::uint64_t repeated_before_ = 0;
   bool is_claiming_back_ = false;
+  bool is_malformed_ = false;
   std::uint64_t last_token_ = 0;
-  std::map<std::pair<Number, Who>, Belief> beliefs_;
+  Beliefs<Number, Who> beliefs_;
   std::set<Number> confirmed_;
   std::string account_;
 };

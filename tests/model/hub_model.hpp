@@ -11,7 +11,6 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,14 +22,10 @@
 #include <registry/metadata.hpp>
 #include <registry/stats.hpp>
 
+#include "model/disagreement.hpp"
 #include "model/texts.hpp"
 
 namespace registry::test {
-
-/// The hub and its model disagree, or what must hold does not.
-struct Disagreement : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 /// Who asks: a peer by itself, or one of its claims, which are counted from 1.
 struct Who {
@@ -158,6 +153,9 @@ class HubModel {
 
   /// Peers that answers do not reach.
   std::set<std::size_t> unreachable;
+  /// Whether somebody deletes the object of every entry that leaves, and of which keys he still does.
+  bool is_deleting = false;
+  std::set<Number> being_deleted;
   HubStats stats;
 
   void begin_call(Instant now) {
@@ -171,7 +169,7 @@ class HubModel {
     if (is_too_much(question, keys.size())) return;
     const std::uint64_t request = request_of(question);
     const auto statuses = decide(question.who, request, keys);
-    if (!statuses) return refuse_for_want_of_leases(question);
+    if (!statuses) return refuse(question, refusal_);
     if (!answer(question, offload_text(*statuses))) take_back(question.who, request, keys, *statuses);
   }
 
@@ -179,7 +177,7 @@ class HubModel {
     if (is_too_much(question, keys.size())) return;
     if (!question.number) return refuse(question, Unsupported{"a claim without an envelope"});
     const auto statuses = decide(question.who, *question.number, keys);
-    if (!statuses) return refuse_for_want_of_leases(question);
+    if (!statuses) return refuse(question, refusal_);
     const bool has_grant = contains(*statuses, OffloadStatus::granted);
     if (wait > wait.zero() && !has_grant && contains(*statuses, OffloadStatus::leased)) {
       if (waiters_.size() >= options_.max_waiting_claims) {
@@ -210,7 +208,8 @@ class HubModel {
         leases_.at(key).is_shared = true;
         prolong(leases_.at(key));
         statuses.back() = RenewStatus::held;
-      } else if (!leases_.contains(key) && may_claim_back && acquire(question.who, request, key) == Acquired::granted) {
+      } else if (!leases_.contains(key) && may_claim_back && !being_deleted.contains(key) &&
+                 acquire(question.who, request, key) == Acquired::granted) {
         statuses.back() = RenewStatus::held;
       }
     }
@@ -266,6 +265,7 @@ class HubModel {
       for (const Number key : keys) {
         drop_if_over(key);
         if (entries_.erase(key) == 0) continue;
+        depart(key);
         ++stats.removed;
         ++count;
       }
@@ -281,6 +281,7 @@ class HubModel {
         drop_if_over(entry.key);
         if (!entries_.contains(entry.key) || entries_.at(entry.key).value != entry.value) continue;
         entries_.erase(entry.key);
+        depart(entry.key);
         ++stats.removed;
         ++count;
       }
@@ -300,12 +301,24 @@ class HubModel {
 
   /// One that is pushed.
   void registration(const Question& question, const std::vector<ModelEntry>& entries) {
+    const bool is_dropped = entries.size() > options_.max_keys_per_query;
+    if (is_dropped) stats.entries_refused += entries.size();
     if (!question.sequence) {
-      store_all(question, entries, false);
+      if (!is_dropped) store_all(question, entries, false);
       return;
     }
-    store_once(question, *question.sequence, entries);
+    if (!is_dropped) {
+      store_once(question, *question.sequence, entries);
+    } else if (!sequences_.has_come(question.who.peer, *question.sequence)) {
+      sequences_.note(question.who.peer, *question.sequence, Outcomes{});
+    }
     carry_out_what_waited();
+  }
+
+  /// A message that none can read.
+  void malformed(const Question& question) {
+    ++stats.malformed;
+    answer(question, error_text(what_is_malformed));
   }
 
   void sync(const Question& question, std::uint64_t first) {
@@ -411,7 +424,7 @@ class HubModel {
     SteadyTime deadline;
     std::function<void()> carry_out;
   };
-  enum class Acquired { granted, leased, full };
+  enum class Acquired { granted, leased, full, client_full };
 
   static bool contains(const Statuses& statuses, OffloadStatus status) {
     return std::ranges::find(statuses, status) != statuses.end();
@@ -445,10 +458,6 @@ class HubModel {
 
   void refuse(const Question& question, const Error& error) { answer(question, error_text(to_string(error))); }
 
-  void refuse_for_want_of_leases(const Question& question) {
-    refuse(question, LimitExceeded{"max_leases", options_.max_leases, options_.max_leases + 1});
-  }
-
   bool is_too_much(const Question& question, std::size_t count) {
     if (count <= options_.max_keys_per_query) return false;
     refuse(question, LimitExceeded{"max_keys_per_query", options_.max_keys_per_query, count});
@@ -458,11 +467,16 @@ class HubModel {
   bool is_over(const StoredEntry& entry) const { return entry.end && now_.wall >= *entry.end; }
   bool is_over(const ModelLease& lease) const { return now_.lease >= lease.deadline; }
 
+  void depart(Number key) {
+    if (is_deleting) being_deleted.insert(key);
+  }
+
   bool is_stored(Number key) const { return entries_.contains(key) && !is_over(entries_.at(key)); }
 
   void drop_if_over(Number key) {
     if (!entries_.contains(key) || is_stored(key)) return;
     entries_.erase(key);
+    depart(key);
     ++stats.expired;
   }
 
@@ -517,6 +531,11 @@ class HubModel {
     } else if (leases_.size() >= options_.max_leases) {
       collect_lease_that_is_over();
     }
+    if (has_its_share_of_leases(who)) {
+      while (collect_lease_that_is_over()) {
+      }
+      if (has_its_share_of_leases(who)) return Acquired::client_full;
+    }
     leases_[key] = {who, request, false, {}, 0};
     prolong(leases_[key]);
     ++stats.leases.granted;
@@ -526,6 +545,13 @@ class HubModel {
   bool has_no_room_for_leases() const {
     return leases_.size() >= options_.max_leases &&
            std::ranges::none_of(leases_, [&](const auto& one) { return is_over(one.second); });
+  }
+
+  bool has_its_share_of_leases(const Who& who) const {
+    return options_.max_leases_per_client < options_.max_leases &&
+           std::ranges::count_if(
+               leases_, [&](const auto& one) { return one.second.who.peer == who.peer; }) >=
+               static_cast<std::ptrdiff_t>(options_.max_leases_per_client);
   }
 
   void give_back(Number key) {
@@ -573,12 +599,17 @@ class HubModel {
         statuses[i] = OffloadStatus::already_stored;
         continue;
       }
+      if (being_deleted.contains(keys[i])) continue;
       const bool others_come_first = is_recovering() || awaited_keys().contains(keys[i]);
       if (others_come_first && !holds(who, keys[i])) continue;
       const Acquired acquired = acquire(who, request, keys[i]);
       if (acquired == Acquired::granted) statuses[i] = OffloadStatus::granted;
-      if (acquired == Acquired::full) {
+      if (acquired == Acquired::full || acquired == Acquired::client_full) {
         take_back(who, request, keys, statuses);
+        refusal_ = acquired == Acquired::full
+                       ? LimitExceeded{"max_leases", options_.max_leases, options_.max_leases + 1}
+                       : LimitExceeded{"max_leases_per_client", options_.max_leases_per_client,
+                                       options_.max_leases_per_client + 1};
         return std::nullopt;
       }
     }
@@ -667,7 +698,10 @@ class HubModel {
     }
     drop_if_over(key);
     if (!entries_.contains(key) && !make_room()) return RegisterStatus::limit_exceeded;
-    if (entries_.contains(key) && entries_.at(key).value != entry.value) ++stats.superseded;
+    if (entries_.contains(key) && entries_.at(key).value != entry.value) {
+      depart(key);
+      ++stats.superseded;
+    }
     const auto arrival = std::chrono::floor<std::chrono::seconds>(now_.wall);
     ++moment_;
     entries_[key] = {entry.value, entry.metadata, entry.metadata.expires_at(arrival), moment_, moment_};
@@ -683,9 +717,10 @@ class HubModel {
     while (capacity_ && entries_.size() >= *capacity_) {
       if (collect_entry_that_is_over()) continue;
       if (!evicts_) return false;
-      entries_.erase(std::min_element(entries_.begin(), entries_.end(), [](const auto& a, const auto& b) {
-        return a.second.used < b.second.used;
-      }));
+      const auto oldest = std::min_element(
+          entries_.begin(), entries_.end(), [](const auto& a, const auto& b) { return a.second.used < b.second.used; });
+      depart(oldest->first);
+      entries_.erase(oldest);
       ++stats.evicted;
     }
     return true;
@@ -760,6 +795,7 @@ class HubModel {
     drop_if_over(key);
     if (entries_.contains(key)) throw Disagreement{"granted although it is stored: " + show(given)};
     if (is_recovering()) throw Disagreement{"granted before the hub has recovered: " + show(given)};
+    if (being_deleted.contains(key)) throw Disagreement{"granted while it is being deleted: " + show(given)};
     if (first_for(key) != found) throw Disagreement{"granted before others: " + show(given)};
     if (acquire(waiter.who, waiter.number, key) != Acquired::granted) {
       throw Disagreement{"granted what is not free: " + show(given)};
@@ -792,7 +828,7 @@ class HubModel {
     std::map<Number, SteadyTime> may_wait_until;
     for (const Number key : awaited_keys()) {
       if (leases_.contains(key)) continue;
-      if (is_recovering() || has_no_room_for_leases()) {
+      if (is_recovering() || has_no_room_for_leases() || being_deleted.contains(key)) {
         may_wait_until[key] = now_.lease + options_.lease_cleanup_interval;
       } else if (may_wait_until_.contains(key) && !(is_tick_ && now_.lease >= may_wait_until_.at(key))) {
         may_wait_until[key] = may_wait_until_.at(key);
@@ -817,6 +853,7 @@ class HubModel {
   std::map<Number, SteadyTime> may_wait_until_;  // by key, while it is free
   std::uint64_t anonymous_requests_ = 0;
   std::uint64_t moment_ = 0;
+  LimitExceeded refusal_;  // why the last decision refused
   std::vector<Answer> expected_;
   bool are_all_waits_over_ = false;
   bool is_tick_ = false;

@@ -203,7 +203,9 @@ class HubModel {
       if (is_too_much_to_keep(question, bytes, before == waiters_.end() ? 0 : before->bytes)) return;
       const SteadyTime deadline = now_.lease + std::min(wait, options_.max_claim_wait);
       const Waiter waiter{question.who, *question.number, keys, *statuses, now_.lease, deadline, bytes};
-      if (before != waiters_.end() && before->keys == keys && before->statuses == *statuses) {
+      const bool waits_for_the_same = before != waiters_.end() && before->keys == keys &&
+                                      before->statuses == *statuses && before->passed_over.empty();
+      if (waits_for_the_same) {
         *before = waiter;
         return;
       }
@@ -454,9 +456,14 @@ class HubModel {
     SteadyTime since;
     SteadyTime deadline;
     std::size_t bytes;
+    /// What came free when its client had its share of leases.
+    std::set<Number> passed_over = {};
 
     bool awaits(Number key) const {
-      return first_position(key) < keys.size() && statuses[first_position(key)] == leased;
+      return first_position(key) < keys.size() && statuses[first_position(key)] == leased && !passed_over.contains(key);
+    }
+    bool awaits_any() const {
+      return std::ranges::any_of(keys, [&](Number key) { return awaits(key); });
     }
     std::size_t first_position(Number key) const {
       return static_cast<std::size_t>(std::ranges::find(keys, key) - keys.begin());
@@ -588,11 +595,7 @@ class HubModel {
     } else if (leases_.size() >= options_.max_leases) {
       collect_lease_that_is_over();
     }
-    if (has_its_share_of_leases(who)) {
-      while (collect_lease_that_is_over()) {
-      }
-      if (has_its_share_of_leases(who)) return Acquired::client_full;
-    }
+    if (has_its_share_of_leases_now(who)) return Acquired::client_full;
     leases_[key] = {who, request, false, {}, 0};
     prolong(leases_[key]);
     ++stats.leases.granted;
@@ -602,6 +605,14 @@ class HubModel {
   bool has_no_room_for_leases() const {
     return leases_.size() >= options_.max_leases &&
            std::ranges::none_of(leases_, [&](const auto& one) { return is_over(one.second); });
+  }
+
+  /// Without leases that are over.
+  bool has_its_share_of_leases_now(const Who& who) {
+    if (!has_its_share_of_leases(who)) return false;
+    while (collect_lease_that_is_over()) {
+    }
+    return has_its_share_of_leases(who);
   }
 
   bool has_its_share_of_leases(const Who& who) const {
@@ -831,6 +842,7 @@ class HubModel {
       if (statuses[i] == given.statuses[i]) continue;
       statuses[i] = given.statuses[i];
       const Number key = waiter.keys[i];
+      if (waiter.passed_over.contains(key)) throw Disagreement{"passed over, and told more: " + show(given)};
       if (statuses[i] == OffloadStatus::already_stored && is_stored(key)) continue;
       if (statuses[i] != OffloadStatus::granted || grant || i != waiter.first_position(key)) {
         throw Disagreement{"key " + std::to_string(key) + " is not so: " + show(given)};
@@ -840,7 +852,10 @@ class HubModel {
     if (grant) {
       serve_grant(given, found, *grant, statuses);
     } else {
-      if (contains(statuses, OffloadStatus::leased)) throw Disagreement{"too early: " + show(given)};
+      found->statuses = statuses;
+      for (const Number key : waiter.keys) {
+        while (found->awaits(key)) pass_over_first(key, "too early: " + show(given));
+      }
       for (const Waiter& before : waiters_) {
         if (before.number == waiter.number && before.who == waiter.who) break;
         if (waits_only_for_some_of(before, waiter)) throw Disagreement{"told before others: " + show(given)};
@@ -856,7 +871,7 @@ class HubModel {
     if (entries_.contains(key)) throw Disagreement{"granted although it is stored: " + show(given)};
     if (is_recovering()) throw Disagreement{"granted before the hub has recovered: " + show(given)};
     if (held_keys.contains(key)) throw Disagreement{"granted although it is held: " + show(given)};
-    if (first_for(key) != found) throw Disagreement{"granted before others: " + show(given)};
+    while (first_for(key) != found) pass_over_first(key, "granted before others: " + show(given));
     if (acquire(waiter.who, waiter.number, key) != Acquired::granted) {
       throw Disagreement{"granted what is not free: " + show(given)};
     }
@@ -864,6 +879,15 @@ class HubModel {
     const bool arrived = answer_waiter(given, waiter, statuses);
     waiters_.erase(found);
     if (!arrived) withdraw_one(waiter.who, waiter.number, key);
+  }
+
+  /// The first who waits for the key, which must be free, although it is not granted to him.
+  void pass_over_first(Number key, const std::string& why) {
+    const bool is_leased = leases_.contains(key) && !is_over(leases_.at(key));
+    if (is_stored(key) || is_leased || !has_its_share_of_leases_now(first_for(key)->who)) {
+      throw Disagreement{"nobody may be passed over for key " + std::to_string(key) + ": " + why};
+    }
+    first_for(key)->passed_over.insert(key);
   }
 
   /// Whether whatever decides about `other` has decided about `waiter` before.
@@ -874,7 +898,10 @@ class HubModel {
   void tell_what_is_stored() {
     for (Waiter& waiter : waiters_) {
       for (std::size_t i = 0; i < waiter.keys.size(); ++i) {
-        if (entries_.contains(waiter.keys[i])) waiter.statuses[i] = OffloadStatus::already_stored;
+        const Number key = waiter.keys[i];
+        if (entries_.contains(key) && !waiter.passed_over.contains(key)) {
+          waiter.statuses[i] = OffloadStatus::already_stored;
+        }
       }
     }
   }
@@ -882,9 +909,6 @@ class HubModel {
   /// Whoever waits does so for a key that somebody holds. After a time in which nothing could be granted, it may take
   /// until the next cleanup.
   void look_for_who_waits_for_nothing() {
-    for (const Waiter& waiter : waiters_) {
-      if (!contains(waiter.statuses, OffloadStatus::leased)) throw Disagreement{"all is stored, and somebody waits"};
-    }
     std::map<Number, SteadyTime> may_wait_until;
     for (const Number key : awaited_keys()) {
       if (leases_.contains(key)) continue;
@@ -893,8 +917,11 @@ class HubModel {
       } else if (may_wait_until_.contains(key) && !(is_tick_ && now_.lease >= may_wait_until_.at(key))) {
         may_wait_until[key] = may_wait_until_.at(key);
       } else {
-        throw Disagreement{"key " + std::to_string(key) + " is free, and somebody waits for it"};
+        while (first_for(key) != waiters_.end()) pass_over_first(key, "it is free, and somebody waits for it");
       }
+    }
+    for (const Waiter& waiter : waiters_) {
+      if (!waiter.awaits_any()) throw Disagreement{"all is decided, and somebody waits"};
     }
     may_wait_until_ = std::move(may_wait_until);
   }

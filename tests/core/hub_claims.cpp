@@ -654,6 +654,28 @@ TEST_CASE("who waits and has his share of leases by then is passed over") {
   CHECK(read_claim(hub.replies[before + 2].message).statuses == Statuses{granted});
 }
 
+TEST_CASE("who was passed over for a key and claims it again waits for it again") {
+  HubOptions options;
+  options.max_leases_per_client = 1;
+  TestHub<> hub(options);
+  Claimant alice = claim_of(1);
+  Claimant carol = claim_of(3);
+  Claimant bob = claim_of(2);
+  Claimant other = claim_of(2, 2);
+  alice.claim(hub, {1});
+  carol.claim(hub, {2});
+  REQUIRE_FALSE(bob.claim(hub, {1, 2}, 60s));
+  REQUIRE(other.claim(hub, {3}).value().statuses == Statuses{granted});
+  alice.release(hub, {1});
+  REQUIRE(alice.claim(hub, {1}).value().statuses == Statuses{granted});
+  other.release(hub, {3});
+  REQUIRE_FALSE(bob.claim(hub, {1, 2}, 60s));
+  const std::size_t before = hub.replies.size();
+  alice.release(hub, {1});
+  REQUIRE(answered(hub, before) == std::vector<std::string>{"peer1", "peer2"});
+  CHECK(read_claim(hub.replies[before + 1].message).statuses == Statuses{granted, leased});
+}
+
 TEST_CASE("a holder keeps its leases by renewing them, and hears which it has lost") {
   TestHub<> hub(incarnated(7));
   Claimant alice = claim_of(1);

@@ -1,33 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the input as what happens to a hub (queries, registrations, arbitrary bytes, time, lost answers, handles held),
-// and compares every answer with a model of leases that is too simple to be wrong. It knows no claims: once there has
-// been one, what is left to compare is that every query is answered once, that nobody waits for ever, and what the
-// numbers say.
+// Reads the input as what happens to a hub, in one of two ways. Either beside its model, which says what every answer
+// must be; what is done then makes sense. Or with peers that say whatever bytes can say, to several namespaces with a
+// policy that knows chains and a hook that throws: then nobody is granted what another relies on, every query is
+// answered once, nobody waits for ever, and the numbers are consistent and within their bounds.
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <optional>
-#include <set>
 #include <source_location>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <registry/bytes.hpp>
 #include <registry/codec.hpp>
-#include <registry/core/hub_core.hpp>
+#include <registry/core/claim_queue.hpp>
+#include <registry/core/hub_namespaces.hpp>
+#include <registry/core/instant.hpp>
+#include <registry/core/options.hpp>
 #include <registry/envelope.hpp>
 #include <registry/eviction/tail.hpp>
+#include <registry/holder.hpp>
 #include <registry/message.hpp>
 #include <registry/metadata.hpp>
 #include <registry/storage.hpp>
 #include <registry/trailer.hpp>
+
+#include "fuzz/commands.hpp"
+#include "fuzz/input.hpp"
+#include "model/beliefs.hpp"
+#include "model/hub_beside_model.hpp"
+#include "model/kinds.hpp"
 
 namespace chain {
 
@@ -55,8 +67,10 @@ struct registry::wire<chain::Link> : registry::wire_fields<&chain::Link::parent,
 namespace {
 
 using namespace registry;
+using registry::test::Beliefs;
+using registry::test::Input;
+using registry::test::Number;
 
-using Number = std::uint64_t;
 using Storage = HashMapStorage<Number, Number, chain::Link>;
 using Policy = TailEviction<Storage>;
 using C = BinaryCodec<Number, Number, chain::Link>;
@@ -64,10 +78,12 @@ using ChainEntry = Entry<Number, Number, chain::Link>;
 
 constexpr std::size_t capacity = 6;
 constexpr std::size_t max_leases = 8;
+constexpr std::size_t max_leases_per_client = 5;
 constexpr std::size_t max_keys = 12;
-constexpr std::size_t max_parked = 4;
+constexpr std::size_t max_waiting = 3;
+constexpr std::size_t max_waiting_claims = 4;
+constexpr std::size_t max_waiting_bytes = 2500;
 constexpr std::chrono::seconds lease_ttl{3};
-constexpr std::uint64_t incarnation = 7;
 
 void require(bool condition, std::source_location here = std::source_location::current()) {
   if (condition) return;
@@ -75,51 +91,35 @@ void require(bool condition, std::source_location here = std::source_location::c
   std::abort();
 }
 
-class Input {
- public:
-  explicit Input(ByteView bytes) : bytes_(bytes) {}
-  bool empty() const { return bytes_.empty(); }
-  std::uint8_t byte() {
-    if (bytes_.empty()) return 0;
-    const auto value = std::to_integer<std::uint8_t>(bytes_.front());
-    bytes_ = bytes_.subspan(1);
-    return value;
-  }
-  Bytes take(std::size_t size) {
-    const ByteView some = bytes_.first(std::min(size, bytes_.size()));
-    bytes_ = bytes_.subspan(some.size());
-    return {some.begin(), some.end()};
-  }
-
- private:
-  ByteView bytes_;
-};
-
-HubOptions options() {
+HubOptions options(std::size_t max_namespaces) {
   HubOptions all;
   all.lease_ttl = lease_ttl;
   all.lease_cleanup_interval = std::chrono::seconds{2};
   all.max_leases = max_leases;
+  all.max_leases_per_client = max_leases_per_client;
   all.max_keys_per_query = max_keys;
   all.registration_wait = std::chrono::seconds{1};
-  all.max_waiting = 3;
+  all.max_waiting = max_waiting;
   all.max_clients = 3;
-  all.max_waiting_claims = max_parked;
-  all.incarnation = incarnation;
+  all.max_waiting_claims = max_waiting_claims;
+  all.max_waiting_bytes = max_waiting_bytes;
+  all.max_namespaces = max_namespaces;
+  all.incarnation = 7;
   all.log = [](LogLevel, std::string_view text) { require(!text.empty()); };
   return all;
 }
 
+/// Peers that keep to nothing.
 class World {
  public:
-  World()
-      : core_(Policy(Storage(1), capacity), options(),
-              [this](const Number& key, const Number&, const chain::Link&, EvictionReason reason,
-                     const Departure<Number>& departure) {
-                if (reason != EvictionReason::expired) left_.insert(key);
-                if (hold_ && handles_.size() < 4) handles_.emplace_back(key, departure.hold());
-                if (hook_throws_) throw 42;
-              }) {}
+  explicit World(std::size_t max_namespaces)
+      : hub_([](std::string_view) { return Policy(Storage(1), capacity); }, options(max_namespaces),
+             [this](std::string_view name_space, Number key, Number, const chain::Link&, EvictionReason reason,
+                    const Departure<Number>& departure) {
+               if (reason != EvictionReason::expired) beliefs_.forget({std::string{name_space}, key});
+               if (hold_ && handles_.size() < 4) handles_.push_back(departure.hold());
+               if (hook_throws_) throw 42;
+             }) {}
 
   void run(Input& in) {
     while (!in.empty()) {
@@ -131,18 +131,13 @@ class World {
     handles_.clear();
     pass(std::chrono::hours{1});
     tick();
-    // A claim that is withdrawn, or sent again, while it waits is not answered any more.
-    require(!knows_leases_ || outstanding_.empty());
-    require(core_.stats().waiting_claims == 0);
+    require(outstanding_.empty() && hub_.stats().waiting_claims == 0);
   }
 
  private:
-  struct Lease {
-    Holder holder;
-    std::uint64_t request = 0;
-    bool shared = false;
-    SteadyTime deadline;
-  };
+  /// The same number in two namespaces is two keys.
+  using Key = std::pair<std::string, Number>;
+  using Name = std::pair<ClientId, bool>;  // of a Holder
 
   struct Peer {
     std::string sender;
@@ -151,6 +146,18 @@ class World {
     std::uint64_t sequence = 0;
   };
 
+  /// What has been asked, with what an answer to it may grant.
+  struct Question {
+    std::string name_space;
+    ClientId client;
+    Name holder;
+    bool is_of_claim = false;
+    std::optional<std::uint64_t> number;
+    std::vector<Number> keys;
+    std::size_t bytes = 0;
+    /// Another one came from the same address, and to which of them an answer is cannot be told.
+    bool is_ambiguous = false;
+  };
   using Address = std::pair<std::string, std::vector<Bytes>>;
 
   void step(Input& in) {
@@ -178,6 +185,7 @@ class World {
   }
 
   void change(std::uint8_t what) {
+    if (what >= 224) return end_waiting();
     switch (what % 4) {
       case 0: reachable_ = !reachable_; break;
       case 1: hold_ = !hold_; break;
@@ -230,7 +238,7 @@ class World {
     static constexpr std::array types{
         MessageType::can_offload, MessageType::can_offload, MessageType::match,    MessageType::remove,
         MessageType::touch,       MessageType::release,     MessageType::withdraw, MessageType::hello};
-    return keys_message(types[in.byte() % types.size()], in);
+    return keys_message(in.one_of(types), in);
   }
 
   static Bytes keys_message(MessageType type, Input& in) {
@@ -245,7 +253,7 @@ class World {
   static Bytes claim_message(Input& in) {
     static constexpr std::array types{MessageType::claim,   MessageType::claim,    MessageType::renew,
                                       MessageType::release, MessageType::withdraw, MessageType::sync};
-    const MessageType type = types[in.byte() % types.size()];
+    const MessageType type = in.one_of(types);
     Bytes message;
     if (type == MessageType::sync) {
       C::encode_count(type, in.byte() % 8, message);
@@ -278,171 +286,215 @@ class World {
     return [this](ByteView recipient, Frames envelope, ByteView message) {
       Address address{std::string{as_text(recipient)}, {}};
       for (const ByteView frame : envelope) address.second.emplace_back(frame.begin(), frame.end());
-      const auto it = outstanding_.find(address);
-      require(it != outstanding_.end());  // else an answer to nobody, or a second one
-      outstanding_.erase(it);
-      answer_ = Bytes{message.begin(), message.end()};
-      MessageType type{};
-      require(!C::decode_type(message, type));
+      auto& where = outstanding_.contains(address) ? outstanding_ : dropped_;
+      const auto question = where.find(address);
+      require(question != where.end());  // else an answer to nobody, or a second one
+      if (reachable_ && !question->second.is_ambiguous) believe(question->second, message);
+      where.erase(question);
+      has_answered_ = true;
       return reachable_;
     };
   }
 
-  void tick() { core_.tick(now_, reply()); }
+  /// What whoever has asked may rely on from now on.
+  void believe(const Question& question, ByteView message) {
+    MessageType type{};
+    require(!C::decode_type(message, type));
+    const auto believe_those = [&](const auto& statuses, auto granted) {
+      require(statuses.size() == question.keys.size());
+      for (std::size_t i = 0; i < statuses.size(); ++i) {
+        if (statuses[i] != granted) continue;
+        beliefs_.believe(
+            {question.name_space, question.keys[i]}, question.holder, now_.lease, {now_.lease + lease_ttl});
+        clients_[question.holder] = question.client;
+      }
+    };
+    if (type == MessageType::can_offload_response || type == MessageType::claim_response) {
+      if (type == MessageType::claim_response) message = split_trailer<4>(message).value().first;
+      std::vector<OffloadStatus> statuses;
+      require(!C::decode_statuses(message, statuses));
+      believe_those(statuses, OffloadStatus::granted);
+    } else if (type == MessageType::renew_response) {
+      std::vector<RenewStatus> statuses;
+      require(!C::decode_statuses(split_trailer<2>(message).value().first, statuses));
+      believe_those(statuses, RenewStatus::held);
+    }
+  }
+
+  void tick() {
+    hub_.tick(now_, reply());
+    if (const auto next = hub_.next_deadline()) require(*next > now_.lease);
+  }
+
+  void end_waiting() {
+    hub_.end_waiting(now_, reply());
+    require(outstanding_.empty() && hub_.stats().waiting_claims == 0);
+  }
 
   void query(const std::string& sender, const std::vector<Bytes>& envelope, const Bytes& message) {
     ++queries_;
-    outstanding_.emplace(sender, envelope);
-    answer_.reset();
     const std::vector<ByteView> frames(envelope.begin(), envelope.end());
-    core_.query(as_bytes(sender), frames, message, now_, reply());
+    Question question = read(sender, frames, message);
+    MessageType type{};
+    if (!C::decode_type(message, type)) prepare(type, question);
+    const Address address{sender, envelope};
+    for (auto* some : {&outstanding_, &dropped_}) {
+      const auto [begin, end] = some->equal_range(address);
+      for (auto other = begin; other != end; ++other) {
+        if (other->second.keys == question.keys && other->second.bytes == question.bytes) continue;
+        other->second.is_ambiguous = question.is_ambiguous = true;
+      }
+    }
+    outstanding_.emplace(address, std::move(question));
+    hub_.query(as_bytes(sender), frames, message, now_, reply());
+  }
 
+  static Question read(const std::string& sender, const std::vector<ByteView>& frames, ByteView message) {
+    Question question;
     const auto ours = frames.size() == 1 ? Envelope::decode(frames[0]) : std::nullopt;
-    if (!ours) ++anonymous_;
-    const Holder holder = ours ? Holder::client(ours->client) : Holder::connection(as_bytes(sender));
-    // A request that is unlike all others where the peer has no numbers of its own.
-    const std::uint64_t request = ours ? ours->number : anonymous_;
+    Holder holder = Holder::connection(as_bytes(sender));
+    if (ours) holder = ours->claim ? Holder::claim(ours->client, *ours->claim) : Holder::client(ours->client);
+    question.name_space = ours ? ours->name_space : default_namespace;
+    question.client = ours ? ours->client : holder.id;
+    question.holder = {holder.id, holder.by_connection};
+    if (ours) question.number = ours->number;
+    question.is_of_claim = ours && ours->claim;
+    question.bytes = sender.size() + message.size();
+    for (const ByteView frame : frames) question.bytes += frame.size();
     MessageType type{};
-    const bool known = !C::decode_type(message, type);
-    if ((ours && ours->claim) || (known && is_beyond_model(type))) knows_leases_ = false;
-    if (!knows_leases_) return;
-    if (!answer_) {
-      require(known && type == MessageType::remove && ours && ours->after);
-      return;
+    if (C::decode_type(message, type)) return question;
+    if (type == MessageType::claim || type == MessageType::renew) {
+      const auto parts = split_trailer<1>(message);
+      if (parts) message = parts->first;
     }
-    const bool served = !ours || ours->name_space == default_namespace;
-    std::vector<Number> keys;
-    if (!known || !is_about_keys(type) || C::decode_keys(message, keys) || !served || keys.size() > max_keys) {
-      return require(is_refusal() || (type == MessageType::hello && served));
+    if (C::decode_keys(message, question.keys)) question.keys.clear();
+    if (type == MessageType::claim && frames.size() == 1) {
+      const WaitingClaim<Number> claim{
+          Bytes(sender.size()), Bytes(frames[0].size()), holder, 0, 0, question.keys, {}, {}, {}};
+      question.bytes = claim.bytes();
     }
-    if (type == MessageType::can_offload) {
-      can_offload(keys, holder, request);
-    } else if (type == MessageType::release || type == MessageType::withdraw) {
-      std::uint64_t released = 0;
-      for (const Number key : keys) {
-        const auto it = leases_.find(key);
-        if (it == leases_.end() || now_.lease >= it->second.deadline || !(it->second.holder == holder)) continue;
-        if (type == MessageType::withdraw && (it->second.shared || it->second.request != request)) continue;
-        leases_.erase(it);
-        ++released;
-      }
-      std::uint64_t count = 0;
-      require(!C::decode_count(*answer_, count) && count == released);
-    }
+    return question;
   }
 
-  static bool is_beyond_model(MessageType type) {
-    return type == MessageType::register_entries || static_cast<unsigned>(type) > 36;
-  }
-
-  static bool is_about_keys(MessageType type) {
-    return type == MessageType::can_offload || type == MessageType::match || type == MessageType::remove ||
-           type == MessageType::touch || type == MessageType::release || type == MessageType::withdraw;
-  }
-
-  bool is_refusal() const {
-    MessageType type{};
-    return !C::decode_type(*answer_, type) && type == MessageType::error_response;
-  }
-
-  void can_offload(const std::vector<Number>& keys, const Holder& holder, std::uint64_t request) {
-    std::vector<OffloadStatus> expected;
-    std::set<Number> granted;
-    bool full = false;
-    for (const Number key : keys) {
-      if (core_.policy().find(key) != nullptr) {
-        expected.push_back(OffloadStatus::already_stored);
-        continue;
-      }
-      std::erase_if(leases_, [&](const auto& one) { return now_.lease >= one.second.deadline; });
-      const auto it = leases_.find(key);
-      const bool held = std::ranges::any_of(handles_, [&](const auto& one) { return one.first == key; });
-      if (held || (it != leases_.end() && (!(it->second.holder == holder) || it->second.request == request))) {
-        expected.push_back(OffloadStatus::leased);
-        continue;
-      }
-      if (it == leases_.end() && leases_.size() == max_leases) {
-        full = true;
-        break;
-      }
-      leases_[key] = {holder, request, it != leases_.end(), now_.lease + lease_ttl};
-      granted.insert(key);
-      expected.push_back(OffloadStatus::granted);
+  /// What is given back must not be relied on, and a claim that is withdrawn, or replaced, may never be answered.
+  void prepare(MessageType type, const Question& question) {
+    if (type == MessageType::release || type == MessageType::withdraw) {
+      for (const Number key : question.keys) beliefs_.give_up({question.name_space, key}, question.holder);
     }
-    if (full) {
-      require(is_refusal());
-    } else {
-      std::vector<OffloadStatus> statuses;
-      require(!C::decode_statuses(*answer_, statuses) && statuses == expected);
-    }
-    if (full || !reachable_) {
-      for (const Number key : granted) {
-        if (!leases_.at(key).shared) leases_.erase(key);
-      }
+    if (type != MessageType::claim && type != MessageType::withdraw) return;
+    for (auto it = outstanding_.begin(); it != outstanding_.end();) {
+      const Question& other = it->second;
+      const bool is_meant = other.number == question.number || (type == MessageType::claim && question.is_of_claim);
+      const bool may_be_dropped =
+          other.number && is_meant && other.name_space == question.name_space && other.holder == question.holder;
+      if (may_be_dropped) dropped_.insert(*it);
+      it = may_be_dropped ? outstanding_.erase(it) : std::next(it);
     }
   }
 
   void registration(const std::string& sender, const std::optional<Bytes>& frame, const Bytes& message) {
     ++registrations_;
-    left_.clear();
+    has_answered_ = false;
     const std::optional<ByteView> second = frame ? std::optional<ByteView>{*frame} : std::nullopt;
-    const HubStats before = core_.stats();
-    core_.registration(sender, second, message, now_, reply());
-    const HubStats after = core_.stats();
+    const HubStats before = hub_.stats();
+    hub_.registration(sender, second, message, now_, reply());
+    const HubStats after = hub_.stats();
     const std::uint64_t settled =
         after.entries_registered + after.entries_refused - before.entries_registered - before.entries_refused;
-    // What is stored now, or was stored and has left again, is leased no more.
     std::vector<ChainEntry> entries;
     MessageType type{};
     if ((second && !Envelope::decode(*second)) || C::decode_type(message, type) ||
         type != MessageType::register_entries || C::decode_entries(message, entries)) {
       return require(settled == 0);
     }
-    // Whatever number it has, a registration that can be read is not dropped, unless it has come before.
-    // (An acknowledged one that has waited for it may follow, and counts as well.)
-    if (knows_leases_) require(settled == (after.repeated > before.repeated ? 0 : entries.size()));
-    for (const ChainEntry& entry : entries) {
-      if (core_.policy().find(entry.key) != nullptr || left_.contains(entry.key)) leases_.erase(entry.key);
-    }
+    // Whatever number it has, one that can be read is not dropped, unless it has come before. (An acknowledged one that
+    // has waited for it may follow, and counts as well.)
+    const std::uint64_t ours = after.repeated > before.repeated ? 0 : entries.size();
+    require(has_answered_ ? settled >= ours || after.repeated > before.repeated : settled == ours);
   }
 
   void check() {
-    const HubStats stats = core_.stats();
+    const HubStats stats = hub_.stats();
     require(stats.queries == queries_ && stats.registrations == registrations_);
-    require(stats.stored == core_.policy().size() && stats.stored <= capacity);
-    require(!knows_leases_ || outstanding_.size() <= 3);
-    require(stats.waiting_claims <= max_parked);
+    require(stats.malformed <= queries_ + registrations_);
+    const std::vector<std::string> names = hub_.namespaces();
+    require(names.size() <= hub_.options().max_namespaces);
+    require(outstanding_.size() <= names.size() * max_waiting + stats.waiting_claims);
+    require(outstanding_.size() + dropped_.size() >= stats.waiting_claims);
+    require((outstanding_.empty() && stats.leases.active == 0) || hub_.next_deadline());
+    for (const std::string& name : names) check(name, hub_.stats(name).value());
+  }
+
+  void check(const std::string& name, const HubStats& stats) {
+    const Policy& policy = hub_.find(name)->policy();
+    require(stats.stored == policy.size() && stats.stored <= capacity);
+    for (Number key = 0; key < 16; ++key) {
+      if (policy.find(key) != nullptr) beliefs_.forget({name, key});
+    }
+    require(stats.waiting_claims <= max_waiting_claims);
+    std::size_t waiting_bytes = 0;
+    for (const auto& [address, question] : outstanding_)
+      waiting_bytes += question.name_space == name && !question.is_ambiguous ? question.bytes : 0;
+    require(waiting_bytes <= max_waiting_bytes);
     const LeaseStats& leases = stats.leases;
     require(leases.active <= max_leases);
     require(leases.granted == leases.active + leases.expired + leases.released + leases.converted);
-    require(stats.malformed <= stats.queries + stats.registrations);
-    require(!outstanding_.empty() || leases.active == 0 || core_.next_deadline());
+    require(leases.granted + leases.renewed >= stats.granted);
+    const auto held = [&](auto is_meant) {
+      return beliefs_.count(
+          now_.lease, [&](const Key& key, const Name& holder) { return key.first == name && is_meant(holder); });
+    };
+    require(held([](const Name&) { return true; }) <= leases.active);
+    for (const auto& [holder, client] : clients_) {
+      require(held([&](const Name& other) { return clients_.at(other) == client; }) <= max_leases_per_client);
+    }
   }
 
   std::array<Peer, 7> peers_{
       {{"one", ClientId{1, 1}, "default"},
-       {"two", ClientId{1, 2}, "default"},
-       {"three", ClientId{1, 3}, "default"},
-       {"four", ClientId{1, 4}, "default"},
+       {"two", ClientId{2, 1}, "default"},
+       {"three", ClientId{3, 1}, "default"},
+       {"four", ClientId{4, 1}, "default"},
        {"tenant", ClientId{1, 1}, "tenant-a"},
        {"rust1", std::nullopt, ""},
        {"a routing id of more than fifteen bytes", std::nullopt, ""}}};
   Instant now_{SteadyTime{std::chrono::seconds{1000}}, WallTime{std::chrono::seconds{1'700'000'000}}};
   std::uint64_t request_ = 0;
-  std::uint64_t anonymous_ = 0;
   std::uint64_t queries_ = 0;
   std::uint64_t registrations_ = 0;
   bool reachable_ = true;
   bool hold_ = false;
   bool hook_throws_ = false;
-  std::multiset<Address> outstanding_;
-  std::optional<Bytes> answer_;
-  bool knows_leases_ = true;
-  std::map<Number, Lease> leases_;
-  std::set<Number> left_;
-  std::vector<std::pair<Number, EvictionHandle>> handles_;
-  HubCore<Policy, C> core_;
+  bool has_answered_ = false;
+  std::multimap<Address, Question> outstanding_;
+  std::multimap<Address, Question> dropped_;
+  Beliefs<Key, Name> beliefs_;
+  std::map<Name, ClientId> clients_;
+  std::vector<EvictionHandle> handles_;
+  HubNamespaces<Policy, C> hub_;
 };
+
+template <class Kind>
+void run_beside_model(Input& in) {
+  test::Seen seen;
+  test::HubBesideModel<Kind> both(test::read_setup(in), seen);
+  try {
+    while (!in.empty()) both.step(test::read_command(in));
+  } catch (const std::exception& failure) {
+    std::cerr << failure.what() << "\n\nWhat was done and answered:\n" << both.account();
+    std::abort();
+  }
+}
+
+void run_among_strangers(Input& in, std::size_t max_namespaces) {
+  World world(max_namespaces);
+  try {
+    world.run(in);
+  } catch (const std::exception& failure) {
+    std::cerr << failure.what() << '\n';
+    std::abort();
+  }
+}
 
 }  // namespace
 
@@ -450,7 +502,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Input in(std::as_bytes(std::span{data, size}));
-  World world;
-  world.run(in);
+  const unsigned way = in.byte();
+  switch (way % 4) {
+    case 0: run_beside_model<test::WithoutEnd>(in); break;
+    case 1: run_beside_model<test::WithoutTable>(in); break;
+    case 2: run_beside_model<test::Evicting>(in); break;
+    default: run_among_strangers(in, 1 + way / 4 % 2); break;
+  }
   return 0;
 }

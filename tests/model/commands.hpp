@@ -12,6 +12,8 @@
 #include <variant>
 #include <vector>
 
+#include <registry/message.hpp>
+
 #include "model/texts.hpp"
 
 namespace registry::test {
@@ -102,9 +104,21 @@ struct Hello {
   std::size_t peer;
   bool is_served;
 };
-/// The next entry that leaves the hub keeps its key from being granted, until that is let go, in the same order.
-struct Hold {};
-struct LetGo {};
+/// A message of this type that is a byte too long or too short.
+struct Malformed {
+  std::size_t peer;
+  MessageType type;
+  Numbers keys;
+  bool is_longer;
+};
+/// From now on the key of every entry that leaves is held, or no longer is.
+struct Hold {
+  bool is_holding;
+};
+/// One of those who hold this key lets it go.
+struct LetGo {
+  Number key;
+};
 /// By the wall clock it may go back.
 struct Pass {
   std::chrono::milliseconds lease;
@@ -120,7 +134,7 @@ struct Restart {
 };
 
 using Command = std::variant<CanOffload, Claim, ClaimAgain, Renew, Release, Withdraw, Match, Touch, Remove, RemoveIf,
-                             Register, Resend, Sync, Hello, Hold, LetGo, Pass, Tick, Cut, Restart>;
+                             Register, Resend, Sync, Hello, Malformed, Hold, LetGo, Pass, Tick, Cut, Restart>;
 
 /// How the hub is set up; zero: without a bound.
 struct Setup {
@@ -206,8 +220,14 @@ inline std::string show(const Sync& one) {
 inline std::string show(const Hello& one) {
   return show(one.peer) + (one.is_served ? " says hello" : " says hello to another namespace");
 }
-inline std::string show(const Hold&) { return "the next entry that leaves is held"; }
-inline std::string show(const LetGo&) { return "what was held first is let go"; }
+inline std::string show(const Malformed& one) {
+  return show(one.peer) + " sends a message of type " + std::to_string(static_cast<unsigned>(one.type)) + " with " +
+         show(one.keys) + ", a byte too " + (one.is_longer ? "long" : "short");
+}
+inline std::string show(const Hold& one) {
+  return one.is_holding ? "what leaves is held from now on" : "what leaves is no longer held";
+}
+inline std::string show(const LetGo& one) { return "key " + std::to_string(one.key) + " is let go by one"; }
 inline std::string show(const Pass& one) {
   return milliseconds(one.lease) + " pass" +
          (one.wall == one.lease ? "" : ", by the wall clock " + milliseconds(one.wall));

@@ -10,11 +10,12 @@
 
 #include <rapidcheck.h>
 
+#include <registry/message.hpp>
+
 #include "model/commands.hpp"
 
 namespace registry::test {
 
-inline constexpr Number last_key = 6;
 inline constexpr int most_commands = 60;
 
 /// One of these; it shrinks towards the first.
@@ -72,8 +73,12 @@ inline rc::Gen<Command> commands() {
       {14, command_of<Resend>(client, back, one_of<Way>({Way::pushed, Way::acknowledged}), follows, follows)},
       {4, command_of<Sync>(peer, back, follows)},
       {1, command_of<Hello>(peer, one_of<bool>({true, false}))},
-      {3, command_of<Hold>()},
-      {3, command_of<LetGo>()},
+      {3, command_of<Malformed>(peer,
+                                one_of<MessageType>({MessageType::claim, MessageType::renew, MessageType::can_offload,
+                                                     MessageType::release, MessageType::withdraw, MessageType::sync}),
+                                keys, one_of<bool>({false, true}))},
+      {3, command_of<Hold>(one_of<bool>({false, true}))},
+      {5, command_of<LetGo>(key)},
       {10, rc::gen::apply([](milliseconds by, milliseconds more) { return Command{Pass{by, by + more}}; }, step,
                           more_by_the_wall)},
       {12, command_of<Tick>()},

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,8 +27,8 @@
 #include <registry/envelope.hpp>
 #include <registry/trailer.hpp>
 
+#include "model/beliefs.hpp"
 #include "model/commands.hpp"
-#include "model/generators.hpp"
 #include "model/hub_model.hpp"
 
 namespace registry::test {
@@ -86,13 +85,6 @@ class HubBesideModel {
     std::vector<Asked> asked;
     std::optional<Asked> last_claim;
   };
-  /// What a holder may rely on, by what it was told.
-  struct Belief {
-    SteadyTime until;
-    std::uint64_t incarnation;
-    /// Not if the hub was restarted without the time that it needs to recover, or if somebody has lied to it.
-    bool is_guaranteed;
-  };
 
   void start() {
     HubOptions options;
@@ -115,19 +107,17 @@ class HubBesideModel {
     hub_ = std::make_unique<HubCore<P>>(
         Kind::make(capacity), options,
         [this](const Number& key, const Number&, const M&, EvictionReason reason, const Departure<Number>& departure) {
-          if (std::exchange(holds_next_, false)) {
-            held_.emplace_back(key, departure.hold());
-            model_->held.insert(key);
-            if (reason == EvictionReason::expired) model_->collected.insert(key);
-          }
+          if (model_->is_holding) held_.emplace(key, departure.hold());
           if (reason == EvictionReason::superseded) return;
-          forget(key);
+          beliefs_.forget(key);
           confirmed_.erase(key);
           left_in_this_call_.insert(key);
         });
     auto unreachable = model_ ? model_->unreachable : std::set<std::size_t>{};
+    const bool is_holding = model_ && model_->is_holding;
     model_ = std::make_unique<HubModel>(options, capacity, Kind::evicts, now_);
     model_->unreachable = std::move(unreachable);
+    model_->is_holding = is_holding;
     hub_->begin(now_);
   }
 
@@ -138,7 +128,8 @@ class HubBesideModel {
   }
 
   void carry_out(const Claim& one) {
-    claim(ask(who(one), one.keys), one.keys, setup_.max_leases_per_client > 0 ? milliseconds{0} : one.wait);
+    const bool may_wait = setup_.max_leases_per_client == 0 || may_pass_over();
+    claim(ask(who(one), one.keys), one.keys, may_wait ? one.wait : milliseconds{0});
   }
 
   void carry_out(const ClaimAgain& one) {
@@ -161,16 +152,14 @@ class HubBesideModel {
       granted_by = incarnation_;
       Numbers held;
       for (const Number key : keys) {
-        const auto belief = beliefs_.find({key, asker});
-        if (belief == beliefs_.end() || belief->second.until <= now_.lease) continue;
-        if (held.empty()) granted_by = belief->second.incarnation;
-        if (belief->second.incarnation == granted_by) held.push_back(key);
+        const Belief* belief = beliefs_.find(key, asker, now_.lease);
+        if (belief == nullptr) continue;
+        if (held.empty()) granted_by = belief->incarnation;
+        if (belief->incarnation == granted_by) held.push_back(key);
       }
       if (!held.empty()) keys = held;
     } else if (one.origin == Origin::lie) {
-      for (auto& [name, belief] : beliefs_) {
-        if (std::ranges::find(keys, name.first) != keys.end()) belief.is_guaranteed = false;
-      }
+      for (const Number key : keys) beliefs_.doubt(key);
     }
     is_claiming_back_ = granted_by != incarnation_;
     const Question question = ask(asker, keys);
@@ -275,12 +264,23 @@ class HubBesideModel {
     query(question, message, [&] { model_->hello(question, name); });
   }
 
-  void carry_out(const Hold&) { holds_next_ = true; }
+  void carry_out(const Malformed& one) {
+    const Question question = ask({one.peer}, one.keys);
+    Bytes message = keys_message(one.type, one.keys);
+    if (one.type == MessageType::claim || one.type == MessageType::renew) append_trailer<1>({1}, message);
+    message.resize(one.is_longer ? message.size() + 1 : message.size() - 1);
+    is_malformed_ = true;
+    query(question, message, [&] { model_->malformed(question); });
+    is_malformed_ = false;
+  }
 
-  void carry_out(const LetGo&) {
-    if (held_.empty()) return;
-    model_->held.erase(model_->held.find(held_.front().first));
-    held_.pop_front();
+  void carry_out(const Hold& one) { model_->is_holding = one.is_holding && !may_pass_over(); }
+
+  void carry_out(const LetGo& one) {
+    const auto first = held_.find(one.key);
+    if (first == held_.end()) return;
+    held_.erase(first);
+    model_->held_keys.erase(model_->held_keys.find(one.key));
     ++seen_["let go"];
   }
 
@@ -313,13 +313,16 @@ class HubBesideModel {
     }
     remember();
     carry_out(Pass{milliseconds{100}, milliseconds{100}});
-    if (!setup_.recovers) {
-      for (auto& [name, belief] : beliefs_) belief.is_guaranteed = false;
-    }
+    if (!setup_.recovers) beliefs_.doubt_all();
     confirmed_.clear();
     start();
     held_.clear();
   }
+
+  /// Whether a claim that waits may be passed over since its client has its share of leases. That cannot be seen, and
+  /// is only certain where the hub looks at every key as soon as it is free: without anything that makes it wait for
+  /// that.
+  bool may_pass_over() const { return setup_.max_leases_per_client > 0 && setup_.max_leases == 0 && !setup_.recovers; }
 
   /// Without an envelope there are no claims.
   template <class OfClaim>
@@ -402,7 +405,6 @@ class HubBesideModel {
     model_->begin_call(now_);
     tell_hub();
     tell_model();
-    std::erase_if(model_->collected, [&](Number key) { return std::as_const(hub_->policy()).find(key) != nullptr; });
     model_->compare(given_);
   }
 
@@ -475,7 +477,7 @@ class HubBesideModel {
       std::string text;
       must_work(Codec::decode_text(message, text));
       ++seen_[text.substr(0, text.find(" allows"))];
-      answer.text = error_text(text);
+      answer.text = error_text(is_malformed_ ? what_is_malformed : text);
     } else {
       std::uint64_t count = 0;
       must_work(Codec::decode_count(message, count));
@@ -549,7 +551,7 @@ class HubBesideModel {
       if (statuses[i] == RenewStatus::held) {
         believe(holder, keys.at(i));
       } else {
-        beliefs_.erase({keys.at(i), holder});
+        beliefs_.give_up(keys.at(i), holder);
       }
     }
   }
@@ -564,28 +566,20 @@ class HubBesideModel {
     }
   }
 
-  /// Nobody else may then hold it, by what he was told.
   void believe(const Who& holder, Number key) {
-    for (const auto& [name, belief] : beliefs_) {
-      if (name.first == key && name.second != holder && belief.until > now_.lease && belief.is_guaranteed) {
-        throw Disagreement{"key " + std::to_string(key) + " is granted to two"};
-      }
-    }
-    beliefs_[{key, holder}] = {now_.lease + lease_ttl, incarnation_, true};
+    // Where one has lied, the next hub will hear both, and may believe the other.
+    const bool is_guaranteed = !setup_.recovers || !beliefs_.is_doubtful(key, holder, now_.lease);
+    beliefs_.believe(key, holder, now_.lease, {now_.lease + lease_ttl, incarnation_, is_guaranteed});
   }
 
   void give_up(const Who& holder, const Numbers& keys) {
-    for (const Number key : keys) beliefs_.erase({key, holder});
-  }
-
-  void forget(Number key) {
-    std::erase_if(beliefs_, [&](const auto& one) { return one.first.first == key; });
+    for (const Number key : keys) beliefs_.give_up(key, holder);
   }
 
   void look_at_entries() {
     for (Number key = 1; key <= last_key; ++key) {
       const bool is_stored = std::as_const(hub_->policy()).find(key) != nullptr;
-      if (is_stored) forget(key);
+      if (is_stored) beliefs_.forget(key);
       if (!is_stored && confirmed_.contains(key)) {
         throw Disagreement{"key " + std::to_string(key) + " was confirmed, and is gone"};
       }
@@ -607,6 +601,7 @@ class HubBesideModel {
     same("entries_registered", hub.entries_registered, model.entries_registered);
     same("entries_refused", hub.entries_refused, model.entries_refused);
     same("repeated", hub.repeated, model.repeated);
+    same("malformed", hub.malformed, model.malformed);
     same("undeliverable", hub.undeliverable, model.undeliverable);
     same("waiting_claims", hub.waiting_claims, model.waiting_claims);
     same("removed", hub.removed, model.removed);
@@ -646,13 +641,13 @@ class HubBesideModel {
   std::set<Number> left_in_this_call_;
   std::uint64_t repeated_before_ = 0;
   bool is_claiming_back_ = false;
+  bool is_malformed_ = false;
   std::uint64_t last_token_ = 0;
   std::uint64_t last_token_by_ = 0;
-  std::chrono::system_clock::time_point latest_wall_of_token_{};
-  bool holds_next_ = false;
-  std::deque<std::pair<Number, EvictionHandle>> held_;
-  std::chrono::system_clock::time_point latest_wall_ = now_.wall;
-  std::map<std::pair<Number, Who>, Belief> beliefs_;
+  WallTime latest_wall_of_token_{};
+  WallTime latest_wall_ = now_.wall;
+  std::multimap<Number, EvictionHandle> held_;
+  Beliefs<Number, Who> beliefs_;
   std::set<Number> confirmed_;
   std::string account_;
 };

@@ -11,7 +11,6 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,14 +23,10 @@
 #include <registry/metadata.hpp>
 #include <registry/stats.hpp>
 
+#include "model/disagreement.hpp"
 #include "model/texts.hpp"
 
 namespace registry::test {
-
-/// The hub and its model disagree, or what must hold does not.
-struct Disagreement : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 /// Who asks: a peer by itself, or one of its claims, which are counted from 1.
 struct Who {
@@ -164,10 +159,9 @@ class HubModel {
 
   /// Peers that answers do not reach.
   std::set<std::size_t> unreachable;
-  /// Keys of entries that have left and are held, once for each.
-  std::multiset<Number> held;
-  /// Those that the hub has found to be over in this call: who waits for them is told nothing then.
-  std::set<Number> collected;
+  /// Whether the key of every entry that leaves is held, and which ones are, once for each.
+  bool is_holding = false;
+  std::multiset<Number> held_keys;
   /// Of the query that the next call is about, in bytes.
   struct Sizes {
     std::size_t sender_and_envelope = 0;
@@ -178,7 +172,6 @@ class HubModel {
   void begin_call(Instant now) {
     now_ = now;
     expected_.clear();
-    collected.clear();
     are_all_waits_over_ = false;
     is_tick_ = false;
   }
@@ -187,7 +180,7 @@ class HubModel {
     if (is_too_much(question, keys.size())) return;
     const std::uint64_t request = request_of(question);
     const auto statuses = decide(question.who, request, keys);
-    if (!statuses) return refuse_for_want_of_leases(question);
+    if (!statuses) return refuse(question, refusal_);
     if (!answer(question, offload_text(*statuses))) take_back(question.who, request, keys, *statuses);
   }
 
@@ -195,7 +188,7 @@ class HubModel {
     if (is_too_much(question, keys.size())) return;
     if (!question.number) return refuse(question, Unsupported{"a claim without an envelope"});
     const auto statuses = decide(question.who, *question.number, keys);
-    if (!statuses) return refuse_for_want_of_leases(question);
+    if (!statuses) return refuse(question, refusal_);
     const bool has_grant = contains(*statuses, OffloadStatus::granted);
     const auto before = std::ranges::find_if(waiters_, [&](const Waiter& waiter) {
       return waiter.who == question.who && (question.who.claim > 0 || waiter.number == *question.number);
@@ -210,7 +203,9 @@ class HubModel {
       if (is_too_much_to_keep(question, bytes, before == waiters_.end() ? 0 : before->bytes)) return;
       const SteadyTime deadline = now_.lease + std::min(wait, options_.max_claim_wait);
       const Waiter waiter{question.who, *question.number, keys, *statuses, now_.lease, deadline, bytes};
-      if (before != waiters_.end() && before->keys == keys && before->statuses == *statuses) {
+      const bool waits_for_the_same = before != waiters_.end() && before->keys == keys &&
+                                      before->statuses == *statuses && before->passed_over.empty();
+      if (waits_for_the_same) {
         *before = waiter;
         return;
       }
@@ -239,7 +234,7 @@ class HubModel {
         leases_.at(key).is_shared = true;
         prolong(leases_.at(key));
         statuses.back() = RenewStatus::held;
-      } else if (!leases_.contains(key) && may_claim_back && !held.contains(key) &&
+      } else if (!leases_.contains(key) && may_claim_back && !held_keys.contains(key) &&
                  acquire(question.who, request, key) == Acquired::granted) {
         statuses.back() = RenewStatus::held;
       }
@@ -296,6 +291,7 @@ class HubModel {
       for (const Number key : keys) {
         drop_if_over(key);
         if (entries_.erase(key) == 0) continue;
+        depart(key);
         ++stats.removed;
         ++count;
       }
@@ -311,6 +307,7 @@ class HubModel {
         drop_if_over(entry.key);
         if (!entries_.contains(entry.key) || entries_.at(entry.key).value != entry.value) continue;
         entries_.erase(entry.key);
+        depart(entry.key);
         ++stats.removed;
         ++count;
       }
@@ -330,12 +327,24 @@ class HubModel {
 
   /// One that is pushed.
   void registration(const Question& question, const std::vector<ModelEntry>& entries) {
+    const bool is_dropped = entries.size() > options_.max_keys_per_query;
+    if (is_dropped) stats.entries_refused += entries.size();
     if (!question.sequence) {
-      store_all(question, entries, false);
+      if (!is_dropped) store_all(question, entries, false);
       return;
     }
-    store_once(question, *question.sequence, entries);
+    if (!is_dropped) {
+      store_once(question, *question.sequence, entries);
+    } else if (!sequences_.has_come(question.who.peer, *question.sequence)) {
+      sequences_.note(question.who.peer, *question.sequence, Outcomes{});
+    }
     carry_out_what_waited();
+  }
+
+  /// A message that none can read.
+  void malformed(const Question& question) {
+    ++stats.malformed;
+    answer(question, error_text(what_is_malformed));
   }
 
   /// One that has waited for long enough is answered all the same.
@@ -405,7 +414,6 @@ class HubModel {
     }
     for (; next < given.size(); ++next) serve(given[next]);
     for (const Number key : awaited_keys()) drop_if_over(key);
-    for (const Number key : collected) drop_if_over(key);
     tell_what_is_stored();
     look_for_who_waits_for_nothing();
     stats.stored = entries_.size();
@@ -448,9 +456,14 @@ class HubModel {
     SteadyTime since;
     SteadyTime deadline;
     std::size_t bytes;
+    /// What came free when its client had its share of leases.
+    std::set<Number> passed_over = {};
 
     bool awaits(Number key) const {
-      return first_position(key) < keys.size() && statuses[first_position(key)] == leased;
+      return first_position(key) < keys.size() && statuses[first_position(key)] == leased && !passed_over.contains(key);
+    }
+    bool awaits_any() const {
+      return std::ranges::any_of(keys, [&](Number key) { return awaits(key); });
     }
     std::size_t first_position(Number key) const {
       return static_cast<std::size_t>(std::ranges::find(keys, key) - keys.begin());
@@ -499,15 +512,6 @@ class HubModel {
 
   void refuse(const Question& question, const Error& error) { answer(question, error_text(to_string(error))); }
 
-  void refuse_for_want_of_leases(const Question& question) {
-    if (why_no_lease_ == Acquired::full) {
-      refuse(question, LimitExceeded{"max_leases", options_.max_leases, options_.max_leases + 1});
-    } else {
-      const std::size_t most = options_.max_leases_per_client;
-      refuse(question, LimitExceeded{"max_leases_per_client", most, most + 1});
-    }
-  }
-
   bool is_too_much_to_keep(const Question& question, std::size_t bytes, std::size_t replaced = 0) {
     bytes -= replaced;
     for (const Held& one : held_) bytes += one.bytes;
@@ -526,11 +530,16 @@ class HubModel {
   bool is_over(const StoredEntry& entry) const { return entry.end && now_.wall >= *entry.end; }
   bool is_over(const ModelLease& lease) const { return now_.lease >= lease.deadline; }
 
+  void depart(Number key) {
+    if (is_holding) held_keys.insert(key);
+  }
+
   bool is_stored(Number key) const { return entries_.contains(key) && !is_over(entries_.at(key)); }
 
   void drop_if_over(Number key) {
     if (!entries_.contains(key) || is_stored(key)) return;
     entries_.erase(key);
+    depart(key);
     ++stats.expired;
   }
 
@@ -579,18 +588,14 @@ class HubModel {
       return Acquired::granted;
     }
     if (leases_.contains(key)) {
-      if (leases_.at(key).who.peer != who.peer && has_client_no_room(who.peer)) return Acquired::client_full;
       leases_.erase(key);
       ++stats.leases.expired;
-    } else {
-      if (has_no_room_for_leases()) return Acquired::full;
-      if (leases_.size() >= options_.max_leases) collect_lease_that_is_over();
-      if (has_client_no_room(who.peer)) {
-        while (collect_lease_that_is_over()) {
-        }
-      }
-      if (has_client_no_room(who.peer)) return Acquired::client_full;
+    } else if (has_no_room_for_leases()) {
+      return Acquired::full;
+    } else if (leases_.size() >= options_.max_leases) {
+      collect_lease_that_is_over();
     }
+    if (has_its_share_of_leases_now(who)) return Acquired::client_full;
     leases_[key] = {who, request, false, {}, 0};
     prolong(leases_[key]);
     ++stats.leases.granted;
@@ -602,9 +607,16 @@ class HubModel {
            std::ranges::none_of(leases_, [&](const auto& one) { return is_over(one.second); });
   }
 
-  /// Counting those that are over and that nobody has collected.
-  bool has_client_no_room(std::size_t peer) const {
-    const auto count = std::ranges::count_if(leases_, [&](const auto& one) { return one.second.who.peer == peer; });
+  /// Without leases that are over.
+  bool has_its_share_of_leases_now(const Who& who) {
+    if (!has_its_share_of_leases(who)) return false;
+    while (collect_lease_that_is_over()) {
+    }
+    return has_its_share_of_leases(who);
+  }
+
+  bool has_its_share_of_leases(const Who& who) const {
+    const auto count = std::ranges::count_if(leases_, [&](const auto& one) { return one.second.who.peer == who.peer; });
     return static_cast<std::size_t>(count) >= options_.max_leases_per_client;
   }
 
@@ -653,14 +665,17 @@ class HubModel {
         statuses[i] = OffloadStatus::already_stored;
         continue;
       }
-      if (held.contains(keys[i])) continue;
+      if (held_keys.contains(keys[i])) continue;
       const bool others_come_first = is_recovering() || awaited_keys().contains(keys[i]);
       if (others_come_first && !holds(who, keys[i])) continue;
       const Acquired acquired = acquire(who, request, keys[i]);
       if (acquired == Acquired::granted) statuses[i] = OffloadStatus::granted;
       if (acquired == Acquired::full || acquired == Acquired::client_full) {
-        why_no_lease_ = acquired;
         take_back(who, request, keys, statuses);
+        refusal_ = acquired == Acquired::full
+                       ? LimitExceeded{"max_leases", options_.max_leases, options_.max_leases + 1}
+                       : LimitExceeded{"max_leases_per_client", options_.max_leases_per_client,
+                                       options_.max_leases_per_client + 1};
         return std::nullopt;
       }
     }
@@ -754,7 +769,10 @@ class HubModel {
     }
     drop_if_over(key);
     if (!entries_.contains(key) && !make_room()) return RegisterStatus::limit_exceeded;
-    if (entries_.contains(key) && entries_.at(key).value != entry.value) ++stats.superseded;
+    if (entries_.contains(key) && entries_.at(key).value != entry.value) {
+      depart(key);
+      ++stats.superseded;
+    }
     const auto arrival = std::chrono::floor<std::chrono::seconds>(now_.wall);
     ++moment_;
     entries_[key] = {entry.value, entry.metadata, entry.metadata.expires_at(arrival), moment_, moment_};
@@ -770,9 +788,10 @@ class HubModel {
     while (capacity_ && entries_.size() >= *capacity_) {
       if (collect_entry_that_is_over()) continue;
       if (!evicts_) return false;
-      entries_.erase(std::min_element(entries_.begin(), entries_.end(), [](const auto& a, const auto& b) {
-        return a.second.used < b.second.used;
-      }));
+      const auto oldest = std::min_element(
+          entries_.begin(), entries_.end(), [](const auto& a, const auto& b) { return a.second.used < b.second.used; });
+      depart(oldest->first);
+      entries_.erase(oldest);
       ++stats.evicted;
     }
     return true;
@@ -823,6 +842,7 @@ class HubModel {
       if (statuses[i] == given.statuses[i]) continue;
       statuses[i] = given.statuses[i];
       const Number key = waiter.keys[i];
+      if (waiter.passed_over.contains(key)) throw Disagreement{"passed over, and told more: " + show(given)};
       if (statuses[i] == OffloadStatus::already_stored && is_stored(key)) continue;
       if (statuses[i] != OffloadStatus::granted || grant || i != waiter.first_position(key)) {
         throw Disagreement{"key " + std::to_string(key) + " is not so: " + show(given)};
@@ -832,7 +852,10 @@ class HubModel {
     if (grant) {
       serve_grant(given, found, *grant, statuses);
     } else {
-      if (contains(statuses, OffloadStatus::leased)) throw Disagreement{"too early: " + show(given)};
+      found->statuses = statuses;
+      for (const Number key : waiter.keys) {
+        while (found->awaits(key)) pass_over_first(key, "too early: " + show(given));
+      }
       for (const Waiter& before : waiters_) {
         if (before.number == waiter.number && before.who == waiter.who) break;
         if (waits_only_for_some_of(before, waiter)) throw Disagreement{"told before others: " + show(given)};
@@ -846,9 +869,9 @@ class HubModel {
     const Waiter waiter = *found;
     drop_if_over(key);
     if (entries_.contains(key)) throw Disagreement{"granted although it is stored: " + show(given)};
-    if (held.contains(key)) throw Disagreement{"granted although it is held: " + show(given)};
     if (is_recovering()) throw Disagreement{"granted before the hub has recovered: " + show(given)};
-    if (first_for(key) != found) throw Disagreement{"granted before others: " + show(given)};
+    if (held_keys.contains(key)) throw Disagreement{"granted although it is held: " + show(given)};
+    while (first_for(key) != found) pass_over_first(key, "granted before others: " + show(given));
     if (acquire(waiter.who, waiter.number, key) != Acquired::granted) {
       throw Disagreement{"granted what is not free: " + show(given)};
     }
@@ -856,6 +879,15 @@ class HubModel {
     const bool arrived = answer_waiter(given, waiter, statuses);
     waiters_.erase(found);
     if (!arrived) withdraw_one(waiter.who, waiter.number, key);
+  }
+
+  /// The first who waits for the key, which must be free, although it is not granted to him.
+  void pass_over_first(Number key, const std::string& why) {
+    const bool is_leased = leases_.contains(key) && !is_over(leases_.at(key));
+    if (is_stored(key) || is_leased || !has_its_share_of_leases_now(first_for(key)->who)) {
+      throw Disagreement{"nobody may be passed over for key " + std::to_string(key) + ": " + why};
+    }
+    first_for(key)->passed_over.insert(key);
   }
 
   /// Whether whatever decides about `other` has decided about `waiter` before.
@@ -866,7 +898,10 @@ class HubModel {
   void tell_what_is_stored() {
     for (Waiter& waiter : waiters_) {
       for (std::size_t i = 0; i < waiter.keys.size(); ++i) {
-        if (entries_.contains(waiter.keys[i])) waiter.statuses[i] = OffloadStatus::already_stored;
+        const Number key = waiter.keys[i];
+        if (entries_.contains(key) && !waiter.passed_over.contains(key)) {
+          waiter.statuses[i] = OffloadStatus::already_stored;
+        }
       }
     }
   }
@@ -874,19 +909,19 @@ class HubModel {
   /// Whoever waits does so for a key that somebody holds. After a time in which nothing could be granted, it may take
   /// until the next cleanup.
   void look_for_who_waits_for_nothing() {
-    for (const Waiter& waiter : waiters_) {
-      if (!contains(waiter.statuses, OffloadStatus::leased)) throw Disagreement{"all is stored, and somebody waits"};
-    }
     std::map<Number, SteadyTime> may_wait_until;
     for (const Number key : awaited_keys()) {
       if (leases_.contains(key)) continue;
-      if (is_recovering() || has_no_room_for_leases() || held.contains(key)) {
+      if (is_recovering() || has_no_room_for_leases() || held_keys.contains(key)) {
         may_wait_until[key] = now_.lease + options_.lease_cleanup_interval;
       } else if (may_wait_until_.contains(key) && !(is_tick_ && now_.lease >= may_wait_until_.at(key))) {
         may_wait_until[key] = may_wait_until_.at(key);
       } else {
-        throw Disagreement{"key " + std::to_string(key) + " is free, and somebody waits for it"};
+        while (first_for(key) != waiters_.end()) pass_over_first(key, "it is free, and somebody waits for it");
       }
+    }
+    for (const Waiter& waiter : waiters_) {
+      if (!waiter.awaits_any()) throw Disagreement{"all is decided, and somebody waits"};
     }
     may_wait_until_ = std::move(may_wait_until);
   }
@@ -903,9 +938,9 @@ class HubModel {
   ModelOfSequences sequences_;
   std::optional<SteadyTime> next_cleanup_;
   std::map<Number, SteadyTime> may_wait_until_;  // by key, while it is free
-  Acquired why_no_lease_ = Acquired::granted;
   std::uint64_t anonymous_requests_ = 0;
   std::uint64_t moment_ = 0;
+  LimitExceeded refusal_;  // why the last decision refused
   std::vector<Answer> expected_;
   bool are_all_waits_over_ = false;
   bool is_tick_ = false;

@@ -27,6 +27,9 @@ inline constexpr std::array<std::string_view, 4> peer_names{"alice", "bob", "car
 inline constexpr std::size_t clients = 3;
 inline constexpr std::size_t anonymous = 3;
 
+/// They ask for the keys from 1 to this one.
+inline constexpr Number last_key = 6;
+
 inline std::string_view text_of(OffloadStatus status) {
   constexpr std::array<std::string_view, 3> texts{"granted", "stored", "leased"};
   return texts.at(static_cast<std::size_t>(status));
@@ -68,6 +71,9 @@ inline std::string renew_text(const std::vector<RenewStatus>& statuses) { return
 inline std::string register_text(const Outcomes& outcomes) { return "register:" + list_of(outcomes); }
 inline std::string hello_text(std::string_view name) { return "hello: " + std::string{name}; }
 inline std::string error_text(std::string_view why) { return "error: " + std::string{why}; }
+
+/// Instead of what is said of one that is malformed, which each decoder words in its own way.
+inline constexpr std::string_view what_is_malformed = "malformed";
 
 inline std::string count_text(MessageType type, std::uint64_t count) {
   return (type == MessageType::remove_response  ? "removed "

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -50,9 +51,7 @@ class ClaimQueue {
   /// waits for the same the new one is served when that would have been.
   void add(WaitingClaim<K> claim) {
     if (const auto before = find(claim.holder, claim.place)) {
-      if (claims_[*before].claim.keys == claim.keys && claims_[*before].claim.statuses == claim.statuses) {
-        return replace(*before, std::move(claim));
-      }
+      if (waits_for_the_same(claims_[*before], claim)) return replace(*before, std::move(claim));
       take(*before);
     }
     const Number number = claims_.push_back(all_, Waiting{std::move(claim), {}, 0});
@@ -148,6 +147,13 @@ class ClaimQueue {
   using Name = std::pair<ClientId, std::uint64_t>;
 
   static Name name(const WaitingClaim<K>& claim) { return {claim.holder.id, claim.place}; }
+
+  /// Not if it was passed over for a key: it is `leased` to it then, but the claim has no place in the queue any more.
+  static bool waits_for_the_same(const Waiting& before, const WaitingClaim<K>& claim) {
+    const auto leased = std::ranges::count(claim.statuses, OffloadStatus::leased);
+    return before.claim.keys == claim.keys && before.claim.statuses == claim.statuses &&
+           before.undecided == static_cast<std::size_t>(leased);
+  }
 
   void replace(Number number, WaitingClaim<K> claim) {
     WaitingClaim<K>& before = claims_[number].claim;

@@ -323,7 +323,8 @@ TEST_CASE("the end of the ZeroMQ context ends calls with an error, and later one
 }
 
 TEST_CASE("every call completes when no new connection can be made") {
-  auto context = std::make_shared<zmq::context_t>(1, 2);
+  // Two sockets, and two for watching each.
+  auto context = std::make_shared<zmq::context_t>(1, 6);
   Log log;
   asio::io_context io;
   ZmqTransportConfig config = zmq_test::to_hub(zmq_test::nowhere());

@@ -78,7 +78,7 @@ TEST_CASE("a registration that came is confirmed and not sent again") {
   CHECK(hub.hub->stats().repeated == 0);
 }
 
-TEST_CASE("what is sent again overwrites nothing that came later; a removal before it has come removes nothing") {
+TEST_CASE("what is sent again overwrites nothing that came later, and a removal before it has come removes nothing") {
   LossyHub hub;
   auto alice = worker_of(hub).build();
   auto bob = worker_of(hub).build();

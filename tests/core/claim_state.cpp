@@ -33,7 +33,7 @@ RenewAnswer all_held_by(std::uint64_t hub) { return {{RenewStatus::held, RenewSt
 TEST_CASE("what a new hub gives back counts while the time runs that the old one gave") {
   auto claim = claim_of({1, 2});
   CHECK(claim.renewed(Keys{1, 2}, all_held_by(new_hub), start + 29s, start + 30s - 1ns).empty());
-  CHECK(claim.held() == Keys{1, 2});
+  CHECK((claim.holds(1) && claim.holds(2)));
   CHECK(claim.deadline() == start + 59s);
   CHECK(claim.incarnation() == new_hub);
 }
@@ -48,6 +48,6 @@ TEST_CASE("what a new hub gives back afterwards is lost, for the old one may hav
 TEST_CASE("the hub that granted it may say later that it is still held") {
   auto claim = claim_of({1, 2});
   CHECK(claim.renewed(Keys{1, 2}, all_held_by(old_hub), start + 29s, start + 31s).empty());
-  CHECK(claim.held() == Keys{1, 2});
+  CHECK((claim.holds(1) && claim.holds(2)));
   CHECK(claim.deadline() == start + 59s);
 }

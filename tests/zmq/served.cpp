@@ -315,7 +315,8 @@ TEST_CASE("of many who wait for one key, on threads that share a client, each st
   for (auto& outcome : outcomes) CHECK(outcome.get());
   CHECK(most == 1);
   CHECK(given_up == 4);
-  CHECK(hub.stats().granted == 4);
+  // Not the answers: a claim may ask once more than it needs, and hears again that it holds the key.
+  CHECK(hub.stats().leases.granted == 4);
   CHECK(hub.stats().waiting_claims == 0);
   CHECK(hub.stats().leases.active == 0);
 }

@@ -478,10 +478,13 @@ class ClientCore {
   bool may_confirm() const noexcept { return !cannot_sync_ && echoes_envelopes_ != false; }
 
   /// Whether every registration is to be acknowledged. Nothing where the hub is to be asked before by a sync whether it
-  /// insists on the holder: once, and if it is not there soon it hears of what it was sent later.
-  std::optional<bool> acknowledges_all() {
+  /// insists on the holder: once, and if it is not there soon it hears of what it was sent later; with `is_there` only
+  /// a hub that has shown that it is.
+  std::optional<bool> acknowledges_all(bool is_there) {
     if (options_.acknowledged || insists_) return true;
-    if (incarnation_ || !may_confirm() || std::exchange(has_asked_hub_, true)) return false;
+    if (incarnation_ || !may_confirm() || (is_there && echoes_envelopes_ != true) ||
+        std::exchange(has_asked_hub_, true))
+      return false;
     return std::nullopt;
   }
 

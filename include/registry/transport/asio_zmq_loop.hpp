@@ -579,7 +579,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     const std::shared_ptr<Write> write = *writes_.find(id);
     if (write->drain) core_.batcher().seal();
     if (!write->entries.empty()) {
-      const auto is_acknowledged = is_asking_ ? std::nullopt : core_.acknowledges_all();
+      const auto is_acknowledged = is_asking_ ? std::nullopt : core_.acknowledges_all(true);
       if (!is_acknowledged) {
         if (!std::exchange(is_asking_, true)) core_.schedule_sync(time);
         return false;

@@ -293,7 +293,7 @@ class BlockingDriver {
   bool acknowledges_all() {
     std::unique_lock lock(mutex_);
     sender_left_.wait(lock, [&] { return !is_asking_; });
-    if (const auto all = core_.acknowledges_all()) return *all;
+    if (const auto all = core_.acknowledges_all(false)) return *all;
     is_asking_ = true;
     lock.unlock();
     // If it insists and does not say so now, what it refuses is reported.
@@ -303,7 +303,7 @@ class BlockingDriver {
     lock.lock();
     is_asking_ = false;
     sender_left_.notify_all();
-    return core_.acknowledges_all() == true;
+    return core_.acknowledges_all(false) == true;
   }
 
   std::vector<RegisterStatus> add_until(std::span<const EntryType> entries, std::optional<std::uint64_t> claim,

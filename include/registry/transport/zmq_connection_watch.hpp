@@ -78,11 +78,12 @@ class ConnectionWatch {
     // libzmq's thread waits while there is no room for an event, or nobody to tell it to, and with it everything does.
     events.set(zmq::sockopt::sndhwm, 0);
     events.set(zmq::sockopt::rcvhwm, 0);
-    events.connect(address);
     // Few and far between, so that they do not pile up where nobody asks: each of these takes a handshake.
     constexpr int wanted =
         ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
     if (zmq_socket_monitor(watched.handle(), address.c_str(), wanted) != 0) throw zmq::error_t();
+    // Not before: libzmq ends the process if a context ends with a connection to what was never bound, and no room.
+    events.connect(address);
     return events;
   }
 

@@ -560,13 +560,6 @@ class HubCore {
     if (failure) refuse(*failure);
   }
 
-  Found find(const K& key, Hash hash) {
-    if constexpr (!detail::SharesTable<P>) {
-      if (catalogue_.find(key) != nullptr) return {Table::Kind::stored, Table::none};
-    }
-    return table().find(key, hash);
-  }
-
   const Stored<V, M>* stored_under(const K& key, [[maybe_unused]] Hash hash, [[maybe_unused]] Number hint) {
     if constexpr (detail::SharesTable<P>) {
       const Found found = table().find(key, hash, hint);
@@ -683,7 +676,7 @@ class HubCore {
       if (!first) return true;
       const auto found = attempt(now, [&] {
         catalogue_.drop_if_over(key, now.wall);
-        return find(key, hash);
+        return look_up(key, hash, Table::none);
       });
       if (!found) return block(key, now);
       if (found->kind == Table::Kind::stored) {

@@ -321,6 +321,32 @@ TEST_CASE("a claim gives back, keeps and registers in its own name") {
   REQUIRE(world.hub.envelope(next + 1).claim == 1);
 }
 
+TEST_CASE("what a claim gives back does not overtake the calls that it has made before") {
+  Introduced world;
+  BlockClaim claim = granted_claim(world);
+  const std::size_t next = world.hub.seen.queries.size();
+  Completed<RegisterResult<Block>> registered;
+  claim.async_register_blocks({{1, 10}}, registered.token());
+  claim.release();
+  REQUIRE(world.hub.run(world.io, [&] { return world.hub.seen.queries.size() == next + 2; }));
+  REQUIRE(world.hub.type(next) == MessageType::register_entries);
+  REQUIRE(world.hub.type(next + 1) == MessageType::release);
+}
+
+TEST_CASE("what a claim gives back does not overtake its registration that follows others either") {
+  Introduced world;
+  BlockClaim claim = granted_claim(world);
+  const std::size_t next = world.hub.seen.queries.size();
+  Completed<Blocks> pending;
+  Completed<RegisterResult<Block>> registered;
+  world.client.async_register_blocks({{2, 20}}, pending.token());
+  claim.async_register_blocks({{1, 10}, {2, 21}}, registered.token());
+  claim.release();
+  REQUIRE(world.hub.run(world.io, [&] { return world.hub.seen.queries.size() == next + 2; }));
+  REQUIRE(world.hub.type(next) == MessageType::register_entries);
+  REQUIRE(world.hub.type(next + 1) == MessageType::release);
+}
+
 TEST_CASE("nobody takes the answer to what was given back for his own, and the io_context does not run for it") {
   Introduced world;
   granted_claim(world);

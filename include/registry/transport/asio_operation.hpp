@@ -87,6 +87,8 @@ class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
   virtual bool follows_registrations(Core& core, SteadyTime now) = 0;
   /// Whether it was taken into a message of several. After `begin`.
   virtual bool join(typename Core::Joint& joint) const = 0;
+  /// In whose name it asks, if it does in a claim's.
+  virtual std::optional<std::uint64_t> claim() const noexcept { return std::nullopt; }
   virtual ByteView envelope() const noexcept = 0;
   virtual ByteView message() const noexcept = 0;
   /// What to send behind it if its answer is not waited for; `number` is that of the message that it was sent in.
@@ -158,6 +160,7 @@ class AsioQueryOf : public AsioQuery<Core> {
     return Core::asks_all(call_) && joint.add(call_.type, call_.keys);
   }
 
+  std::optional<std::uint64_t> claim() const noexcept override { return call_.claim; }
   ByteView envelope() const noexcept override { return call_.envelope; }
   ByteView message() const noexcept override { return call_.message; }
 

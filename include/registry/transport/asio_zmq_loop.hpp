@@ -83,7 +83,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   ~AsioZmqLoop() override {
     if (is_closed_) return;
     try {
-      for (Submission& left : inbox_) enter_if_give_back(left);
+      enter_give_backs(inbox_);
       core_.batcher().seal();
       send_batches();
       report_lost_(core_.take_entries(), Disconnected{"the io_context ended before the hub had confirmed them"});
@@ -148,7 +148,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     }
     std::vector<std::shared_ptr<Query>> queries;
     guarded([&] {
-      for (Submission& left : inbox) enter_if_give_back(left);
+      enter_give_backs(inbox);
       while (const auto id = queries_.first()) {
         queries.push_back(*queries_.take(*id));
         withdraw(*queries.back());
@@ -241,27 +241,48 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     close_ = std::move(close);
   }
 
-  /// Sent at once: not even a client that is closed next shall take the leases with it. Nobody waits for the answer, so
-  /// that this is a call in progress only while there is no room for it.
+  /// Behind the claim's own calls, and sent at once: not even a client that is closed next shall take the leases with
+  /// it.
   void enter(GiveBack& given, SteadyTime time) {
+    if (is_closed_) return;
+    if (!ordered_.empty()) carry_out(time);
+    if (!outgoing_.empty()) send_queries(time);
+    give_back(given, time);
+  }
+
+  /// Nobody waits for the answer, so that this is a call in progress only while there is no room for it.
+  void give_back(GiveBack& given, SteadyTime time) {
     // Whoever returns no envelopes has granted nothing to a claim.
     if (is_closed_ || core_.echoes_envelopes() != true) return;
     auto ignored = [](const std::shared_ptr<void>&, std::error_code, const std::optional<Error>&, std::uint64_t) {};
     const auto query = std::make_shared<AsioQueryOf<Core, typename Core::Count, decltype(ignored)>>(
         Core::release(given.claim, std::move(given.keys)), ignored);
     query->id = queries_.add(query, time + core_.options().request_timeout);
+    if (is_ordered(given.claim)) return ordered_.push_back({query->id, true});
     if (!begin(query, time)) return;
     drop_answers();
-    if (send(*queries_socket_, query->envelope(), query->message())) {
+    if (outgoing_.empty() && send(*queries_socket_, query->envelope(), query->message())) {
       queries_.take(query->id);
     } else {
       outgoing_.push_back(query->id);
     }
   }
 
-  /// For what is left when no turn comes any more.
-  void enter_if_give_back(Submission& left) {
-    if (auto* given = std::get_if<GiveBack>(&left)) enter(*given, now());
+  /// Whether a call in the name of this claim waits for what it must not overtake.
+  bool is_ordered(std::uint64_t claim) {
+    return std::ranges::any_of(ordered_, [&](Ordered next) {
+      const auto* query = next.is_query ? queries_.find(next.id) : nullptr;
+      return query != nullptr && (*query)->claim() == claim;
+    });
+  }
+
+  /// Of what is left when no turn comes any more: no other call is sent then, and none is in the way.
+  void enter_give_backs(std::vector<Submission>& left) {
+    ordered_.clear();
+    outgoing_.clear();
+    for (Submission& call : left) {
+      if (auto* given = std::get_if<GiveBack>(&call)) give_back(*given, now());
+    }
   }
 
   void refuse(const std::shared_ptr<Query>& query, const std::exception& why) {
@@ -735,7 +756,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   void give_back(const ClaimState<K>& claim, std::span<const K> keys, const RenewAnswer& answer) {
     GiveBack given{claim.number(), claim.held_in_vain(keys, answer)};
-    if (!given.keys.empty()) enter(given, now());
+    if (!given.keys.empty()) give_back(given, now());
   }
 
   void schedule_next_sync(bool has_progressed) {

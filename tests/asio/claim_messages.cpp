@@ -286,6 +286,25 @@ TEST_CASE("a claim that holds nothing has nothing to renew") {
   REQUIRE(world.hub.seen.queries.size() == before + 2);
 }
 
+TEST_CASE("what a renewal has kept and its asynchronous claim has given up meanwhile is given back") {
+  Introduced world;
+  BlockClaim claim = granted_claim(world);
+  const std::size_t renewal = world.hub.seen.queries.size();
+  Completed<Keys> renewed;
+  claim.async_renew(renewed.token());
+  REQUIRE(world.hub.run(world.io, [&] { return world.hub.seen.queries.size() == renewal + 1; }));
+  claim.release();
+  REQUIRE(world.hub.run(world.io, [&] { return world.hub.seen.queries.size() == renewal + 2; }));
+  // By a hub that has come after the one that took back what was given up.
+  world.hub.answer(renewal, renew_answer({RenewStatus::held}, {.incarnation = 8}));
+  REQUIRE(world.hub.run(world.io, [&] { return world.hub.seen.queries.size() == renewal + 3; }));
+  REQUIRE(world.hub.type(renewal + 2) == MessageType::release);
+  REQUIRE(world.hub.envelope(renewal + 2).claim == 1);
+  REQUIRE(world.hub.keys(renewal + 2) == Keys{1});
+  REQUIRE(world.hub.run(world.io, [&] { return renewed.calls > 0; }));
+  REQUIRE(renewed.succeeded());
+}
+
 TEST_CASE("an asynchronous claim can be moved, and only the last owner gives back") {
   Introduced world;
   std::optional<BlockClaim> first = granted_claim(world);

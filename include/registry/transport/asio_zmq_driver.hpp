@@ -239,10 +239,11 @@ class AsioZmqDriver {
   static void start_renewal(const std::shared_ptr<Loop>& loop, std::shared_ptr<ClaimState<K>> claim, Handler handler,
                             std::optional<Diagnostics> diagnostics) {
     auto call = claim->renewal(now());
-    auto convert = [keys = call.keys,
-                    claim = std::move(claim)](const Query& query, std::error_code code, const RenewAnswer& answer) {
-      if (code || keys.empty()) return std::vector<K>{};
-      return claim->renewed(keys, answer, *query.sent_at, now());
+    auto convert = [keys = call.keys, claim = std::move(claim), weak = std::weak_ptr<Loop>(loop)](
+                       const Query& query, std::error_code code, const RenewAnswer& answer) {
+      const auto owner = weak.lock();
+      if (code || keys.empty() || !owner) return std::vector<K>{};
+      return owner->renewed(*claim, keys, answer, *query.sent_at);
     };
     auto completion = converting<std::vector<K>>(std::move(handler), loop, std::move(diagnostics), std::move(convert));
     start<Query>(loop, std::make_shared<detail::AsioQueryOf<Core, typename Core::Renew, decltype(completion)>>(

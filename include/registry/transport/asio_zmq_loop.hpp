@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -28,6 +29,7 @@
 #include <zmq.hpp>
 
 #include <registry/bytes.hpp>
+#include <registry/core/claim_state.hpp>
 #include <registry/core/client_core.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/live_claims.hpp>
@@ -115,6 +117,14 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (!claim->holds_any()) return;
     claims_.add(claim);
     core_.schedule_sync(now() + core_.options().resend_interval);
+  }
+
+  /// Takes in the answer to a renewal of `keys`, sent at `sent`, and answers what the claim no longer holds. What it
+  /// was told to be its own in vain is given back. Only from where the renewal completes.
+  std::vector<K> renewed(ClaimState<K>& claim, std::span<const K> keys, const RenewAnswer& answer, SteadyTime sent) {
+    std::vector<K> gone = claim.renewed(keys, answer, sent, now());
+    give_back({claim.number(), claim.held_in_vain(keys, answer)}, now());
+    return gone;
   }
 
   template <class Call>
@@ -247,13 +257,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (is_closed_) return;
     if (!ordered_.empty()) carry_out(time);
     if (!outgoing_.empty()) send_queries(time);
-    give_back(given, time);
+    give_back(std::move(given), time);
   }
 
   /// Nobody waits for the answer, so that this is a call in progress only while there is no room for it.
-  void give_back(GiveBack& given, SteadyTime time) {
+  void give_back(GiveBack given, SteadyTime time) {
     // Whoever returns no envelopes has granted nothing to a claim.
-    if (is_closed_ || core_.echoes_envelopes() != true) return;
+    if (given.keys.empty() || is_closed_ || core_.echoes_envelopes() != true) return;
     auto ignored = [](const std::shared_ptr<void>&, std::error_code, const std::optional<Error>&, std::uint64_t) {};
     const auto query = std::make_shared<AsioQueryOf<Core, typename Core::Count, decltype(ignored)>>(
         Core::release(given.claim, std::move(given.keys)), ignored);
@@ -281,7 +291,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     ordered_.clear();
     outgoing_.clear();
     for (Submission& call : left) {
-      if (auto* given = std::get_if<GiveBack>(&call)) give_back(*given, now());
+      if (auto* given = std::get_if<GiveBack>(&call)) give_back(std::move(*given), now());
     }
   }
 
@@ -747,16 +757,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       auto done = [this, claim, keys = call.keys](const std::shared_ptr<Query>& query, std::error_code code,
                                                   const std::optional<Error>&, const RenewAnswer& answer) {
         if (code) return;
-        claim->renewed(keys, answer, *query->sent_at, now());
-        give_back(*claim, keys, answer);
+        renewed(*claim, keys, answer, *query->sent_at);
       };
       ask(std::move(call), core_.sync_terms(false).limit, std::move(done));
     }
-  }
-
-  void give_back(const ClaimState<K>& claim, std::span<const K> keys, const RenewAnswer& answer) {
-    GiveBack given{claim.number(), claim.held_in_vain(keys, answer)};
-    if (!given.keys.empty()) give_back(given, now());
   }
 
   void schedule_next_sync(bool has_progressed) {

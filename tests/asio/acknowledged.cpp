@@ -141,6 +141,43 @@ TEST_CASE("an asynchronous registration is sent again under its number until it 
   REQUIRE(outcome.calls == 1);
 }
 
+TEST_CASE("an asynchronous registration that is refused because what it follows has not come is sent again as it is") {
+  ScriptedHub hub;
+  asio::io_context io;
+  Client client = builder(io, hub.address()).resend_interval(10s).register_timeout(20s).build();
+  REQUIRE(introduce(hub, io, client));
+  Completed<Result> outcome;
+  client.async_register_acknowledged({{1, 10}}, outcome.token());
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 2; }));
+  hub.answer(1, text_answer(MessageType::error_response, registration_missing));
+  REQUIRE(hub.run(io, [&] { return outcome.calls > 0 || hub.seen.queries.size() == 3; }));
+  REQUIRE(outcome.calls == 0);
+  REQUIRE(hub.envelope(2).sequence == hub.envelope(1).sequence);
+  REQUIRE_FALSE(hub.envelope(2).resent);
+  REQUIRE(hub.seen.queries[2].message == hub.seen.queries[1].message);
+  hub.answer(2, stored);
+  REQUIRE(hub.run(io, [&] { return outcome.calls > 0; }));
+  REQUIRE(outcome.succeeded());
+  REQUIRE(outcome.result.all_stored());
+}
+
+TEST_CASE("a registration that is refused for now can be cancelled, and is given up") {
+  ScriptedHub hub;
+  asio::io_context io;
+  Client client = builder(io, hub.address()).resend_interval(10s).register_timeout(20s).build();
+  REQUIRE(introduce(hub, io, client));
+  asio::cancellation_signal signal;
+  Completed<Result> outcome;
+  client.async_register_acknowledged({{1, 10}}, asio::bind_cancellation_slot(signal.slot(), outcome.token()));
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 2; }));
+  hub.answer(1, text_answer(MessageType::error_response, registration_missing));
+  REQUIRE(hub.run(io, [&] { return outcome.calls > 0 || hub.seen.queries.size() == 3; }));
+  signal.emit(asio::cancellation_type::terminal);
+  REQUIRE(hub.run(io, [&] { return outcome.calls > 0; }));
+  REQUIRE(outcome.code == asio::error::operation_aborted);
+  REQUIRE(outcome.result.refused == Blocks{{1, 10}});
+}
+
 TEST_CASE("a late answer to the first try counts, too") {
   ScriptedHub hub;
   asio::io_context io;

@@ -78,7 +78,13 @@ class AsioCompletion {
   std::optional<std::tuple<std::error_code, Results...>> results_;
 };
 
-/// A query in progress. Exactly one of `answer`, `finish_locally` and `fail` is called, once.
+/// What is left to be done for a query that has been answered.
+enum class AsioNextStep {
+  none,
+  begin_anew,
+};
+
+/// A query in progress. It ends once: with an `answer` after which there is no next step, `finish_locally` or `fail`.
 template <class Core>
 class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
  public:
@@ -93,7 +99,7 @@ class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
   virtual ByteView message() const noexcept = 0;
   /// What to send behind it if its answer is not waited for; `number` is that of the message that it was sent in.
   virtual std::optional<std::pair<Bytes, Bytes>> withdrawal(const Core& core, RequestId number) = 0;
-  virtual void answer(Core& core, ByteView message, SteadyTime now) = 0;
+  virtual AsioNextStep answer(Core& core, ByteView message, SteadyTime now) = 0;
   virtual void finish_locally(Core& core) = 0;
   virtual void fail(std::error_code code, std::optional<Error> error) = 0;
   /// It has failed for good: if it has a place among the registrations, nobody shall wait for it.
@@ -169,7 +175,7 @@ class AsioQueryOf : public AsioQuery<Core> {
     return core.withdrawal(call_);
   }
 
-  void answer(Core& core, ByteView message, SteadyTime now) override {
+  AsioNextStep answer(Core& core, ByteView message, SteadyTime now) override {
     Outcome<Result> outcome;
     try {
       outcome = core.finish(call_, message, now);
@@ -178,10 +184,13 @@ class AsioQueryOf : public AsioQuery<Core> {
       outcome = Error{TransportError{std::string{"reading the answer failed: "} + failure.what()}};
     }
     if (auto* error = std::get_if<Error>(&outcome)) {
+      if (now < this->deadline && may_repeat(core, *error)) return AsioNextStep::begin_anew;
       this->give_up_number(core);
-      return AsioQuery<Core>::fail(std::move(*error));
+      AsioQuery<Core>::fail(std::move(*error));
+    } else {
+      complete({}, std::nullopt, std::get<Result>(std::move(outcome)));
     }
-    complete({}, std::nullopt, std::get<Result>(std::move(outcome)));
+    return AsioNextStep::none;
   }
 
   void finish_locally(Core& core) override { complete({}, std::nullopt, core.finish_locally(call_)); }
@@ -190,6 +199,9 @@ class AsioQueryOf : public AsioQuery<Core> {
 
  protected:
   AnyCall& call() noexcept { return call_; }
+
+  /// Whether what the hub has refused is begun anew.
+  virtual bool may_repeat(Core&, const Error&) { return false; }
 
  private:
   using Result = typename AnyCall::Result;
@@ -219,7 +231,7 @@ class AsioEntriesQuery final : public AsioQueryOf<Core, AnyCall, Completion> {
     AnyCall& call = this->call();
     if constexpr (std::same_as<AnyCall, typename Core::Register>) {
       if (std::exchange(has_begun_, true)) {
-        core.resend(call);
+        if (!std::exchange(is_refused_, false)) core.resend(call);
       } else {
         call = core.registration(*entries_, call.claim);
       }
@@ -233,6 +245,14 @@ class AsioEntriesQuery final : public AsioQueryOf<Core, AnyCall, Completion> {
     if constexpr (std::same_as<AnyCall, typename Core::Register>) core.give_up(this->call());
   }
 
+ protected:
+  bool may_repeat(Core& core, const Error& refusal) override {
+    if constexpr (std::same_as<AnyCall, typename Core::Register>) {
+      is_refused_ = core.may_repeat(this->call(), refusal);
+    }
+    return is_refused_;
+  }
+
  private:
   /// The keys are needed before: by them it finds its place behind the registrations that it must not overtake.
   static AnyCall naming(const Entries& entries, std::optional<std::uint64_t> claim) {
@@ -244,6 +264,7 @@ class AsioEntriesQuery final : public AsioQueryOf<Core, AnyCall, Completion> {
 
   std::shared_ptr<const Entries> entries_;
   bool has_begun_ = false;
+  bool is_refused_ = false;  // what was sent last: the hub has not applied it
 };
 
 /// Small calls that travel as one message. It has no caller of its own to tell: they stay in progress one by one.
@@ -294,7 +315,10 @@ class AsioJointQuery final : public AsioQuery<Core> {
   ByteView envelope() const noexcept override { return envelope_; }
   ByteView message() const noexcept override { return message_; }
   std::optional<std::pair<Bytes, Bytes>> withdrawal(const Core&, RequestId) override { return std::nullopt; }
-  void answer(Core&, ByteView message, SteadyTime now) override { deliver_(*this, message, now); }
+  AsioNextStep answer(Core&, ByteView message, SteadyTime now) override {
+    deliver_(*this, message, now);
+    return AsioNextStep::none;
+  }
   void finish_locally(Core&) override {}
   void fail(std::error_code, std::optional<Error>) override {}
 

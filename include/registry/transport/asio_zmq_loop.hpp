@@ -445,7 +445,14 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (sent == nullptr || !(*sent)->sent_at || (*sent)->joined != 0) return core_.drop_late(*answer);
     const std::shared_ptr<Query> query = *queries_.take(id);
     --in_flight_;
-    query->answer(core_, answer->message, time);
+    if (query->answer(core_, answer->message, time) == AsioNextStep::begin_anew) begin_anew(query, time);
+  }
+
+  /// Under another id, so that an answer to what was sent before is nobody's.
+  void begin_anew(const std::shared_ptr<Query>& query, SteadyTime time) {
+    query->sent_at.reset();
+    query->id = queries_.add_apart(query, query->is_resent ? next_try(*query, time) : query->deadline);
+    prepare(query, time);
   }
 
   void expire(SteadyTime time) {

@@ -99,6 +99,8 @@ class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
   virtual ByteView message() const noexcept = 0;
   /// What to send behind it if its answer is not waited for; `number` is that of the message that it was sent in.
   virtual std::optional<std::pair<Bytes, Bytes>> withdrawal(const Core& core, RequestId number) = 0;
+  /// What an earlier request of it may have been granted, which the last one's withdrawal does not take back.
+  virtual std::vector<typename Core::key_type> granted_before() const { return {}; }
   virtual AsioNextStep answer(Core& core, ByteView message, SteadyTime now) = 0;
   virtual void finish_locally(Core& core) = 0;
   virtual void fail(std::error_code code, std::optional<Error> error) = 0;
@@ -199,6 +201,7 @@ class AsioQueryOf : public AsioQuery<Core> {
 
  protected:
   AnyCall& call() noexcept { return call_; }
+  const AnyCall& call() const noexcept { return call_; }
 
   /// Whether what the hub has refused is begun anew.
   virtual bool may_repeat(Core&, const Error&) { return false; }
@@ -212,6 +215,30 @@ class AsioQueryOf : public AsioQuery<Core> {
 
   AnyCall call_;
   Completion completion_;
+};
+
+/// A claim. Begun anew it is asked for again, for the rest of its time.
+template <class Core, class Completion>
+class AsioClaimQuery final : public AsioQueryOf<Core, typename Core::Claim, Completion> {
+  using Base = AsioQueryOf<Core, typename Core::Claim, Completion>;
+
+ public:
+  AsioClaimQuery(typename Core::Claim claim, Completion completion) : Base(std::move(claim), std::move(completion)) {
+    this->wait = this->call().wait;
+  }
+
+  bool begin(Core& core, SteadyTime now) override {
+    if (!std::exchange(has_begun_, true)) return Base::begin(core, now);
+    core.ask_again(this->call(), this->id, now);
+    return true;
+  }
+
+  std::vector<typename Core::key_type> granted_before() const override {
+    return this->call().was_repeated ? this->call().keys : std::vector<typename Core::key_type>{};
+  }
+
+ private:
+  bool has_begun_ = false;
 };
 
 /// A query about entries, which the core encodes when it begins: a registration has its place among the others from

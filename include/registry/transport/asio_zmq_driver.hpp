@@ -80,22 +80,21 @@ class AsioZmqDriver {
         [](auto handler, std::shared_ptr<Loop> loop, typename Core::Claim call, Make make_claim,
            std::optional<Diagnostics> details) {
           const std::uint64_t number = loop->next_claim();
-          const std::chrono::nanoseconds time_to_wait = call.wait;
           call.claim = number;
           auto convert = [number, make_claim = std::move(make_claim), weak = std::weak_ptr<Loop>(loop)](
                              const Query& query, std::error_code code, ClaimAnswer<K> answer) mutable {
+            const auto owner = weak.lock();
+            if (code && owner) owner->give_back_granted_before(query);
             if (code) return Made{};
             // It was not sent if this client knew all keys to be stored.
             const SteadyTime sent = query.sent_at.value_or(now());
             auto state = std::make_shared<ClaimState<K>>(number, std::move(answer), sent);
-            if (const auto owner = weak.lock()) owner->watch(state);
+            if (owner) owner->watch(state);
             return make_claim(std::move(state));
           };
           auto completion = converting<Made>(std::move(handler), loop, std::move(details), std::move(convert));
-          auto query = std::make_shared<detail::AsioQueryOf<Core, typename Core::Claim, decltype(completion)>>(
-              std::move(call), std::move(completion));
-          query->wait = time_to_wait;
-          start<Query>(loop, std::move(query));
+          start<Query>(loop, std::make_shared<detail::AsioClaimQuery<Core, decltype(completion)>>(
+                                 std::move(call), std::move(completion)));
         },
         token, loop_,
         Core::claim(0, std::move(keys), std::clamp<std::chrono::nanoseconds>(wait, wait.zero(), longest_wait)),

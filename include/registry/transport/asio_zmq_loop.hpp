@@ -127,6 +127,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     return gone;
   }
 
+  /// For a query that has failed. Only from where it completes.
+  void give_back_granted_before(const Query& query) {
+    if (std::vector<K> keys = query.granted_before(); !keys.empty()) {
+      give_back({query.claim().value(), std::move(keys)}, now());
+    }
+  }
+
   template <class Call>
   void submit(Call call) {
     {
@@ -162,6 +169,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       while (const auto id = queries_.first()) {
         queries.push_back(*queries_.take(*id));
         withdraw(*queries.back());
+        give_back_granted_before(*queries.back());
       }
     });
     const auto writes = std::exchange(writes_, {});
@@ -552,8 +560,23 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   void follow_connections(SteadyTime time) {
     registrations_socket_->update(time);
+    const ConnectionNews news = queries_socket_->update(time);
+    if (news != ConnectionNews::none) ask_again(time);
     // Where nobody was let in nothing was taken in.
-    if (queries_socket_->update(time) == ConnectionNews::replaced) send_anew();
+    if (news == ConnectionNews::replaced) send_anew();
+  }
+
+  /// What waits at the hub was lost with a connection, or its answer will be: it is asked for again over the new one.
+  void ask_again(SteadyTime time) {
+    if (core_.echoes_envelopes() != true) return;
+    std::vector<RequestId> waiting;
+    queries_.for_each([&](RequestId id, const std::shared_ptr<Query>& query) {
+      if (query->sent_at && query->wait > query->wait.zero()) waiting.push_back(id);
+    });
+    for (const RequestId id : waiting) {
+      --in_flight_;
+      begin_anew(*queries_.take(id), time);
+    }
   }
 
   /// What is in flight goes the same way once more.
@@ -569,7 +592,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   /// Replaces a spent connection. False if there can be no new one now: whoever waits for it runs into his timeout.
-  bool reconnect() {
+  bool reconnect(SteadyTime time) {
     try {
       auto fresh = std::make_shared<AsioZmqSocket>(
           strand_, open_client_socket(*context_, zmq::socket_type::dealer, config_, true), max_answer_frames);
@@ -583,6 +606,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     }
     silent_since_.reset();
     is_spent_ = is_without_connection_ = false;
+    ask_again(time);
     return true;
   }
 
@@ -790,7 +814,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void send_queries(SteadyTime time) {
     is_blocked_ = false;
     if (core_.needs_hello()) return say_hello(time);
-    if (is_spent_ && (outgoing_.empty() || !reconnect())) return;
+    const bool is_idle = outgoing_.empty() && in_flight_ == 0;
+    if (is_spent_ && (is_idle || !reconnect(time))) return;
     while (!outgoing_.empty()) {
       const std::shared_ptr<Query>* next = queries_.find(outgoing_.front());
       // One that is sent already stood behind those that it has joined.
@@ -870,7 +895,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// client it matters only that the hub answers.
   void say_hello(SteadyTime time) {
     if (outgoing_.empty() && ordered_.empty()) return;
-    if (is_spent_ && !reconnect()) return;
+    if (is_spent_ && !reconnect(time)) return;
     if (!hello_) {
       auto done = [this](const std::shared_ptr<void>&, std::error_code, std::optional<Error> error, std::monostate) {
         hello_.reset();

@@ -18,6 +18,7 @@
 
 #include <registry/bytes.hpp>
 #include <registry/core/claim_state.hpp>
+#include <registry/core/claimed_registration.hpp>
 #include <registry/core/client_core.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/live_claims.hpp>
@@ -122,13 +123,16 @@ class BlockingDriver {
     try {
       const SteadyTime deadline = transport_.now() + core_.options().register_timeout;
       if (claim == nullptr) return add_until(entries, std::nullopt, deadline);
-      const std::uint64_t granted_by = claim->incarnation();
+      ClaimedRegistration<EntryType> registration(*claim, entries);
       auto outcomes = add_until(entries, claim->number(), deadline);
       // Where that fails, what was answered at first stands.
       attempt("registering once more", [&] {
-        if (holds_refused(*claim, granted_by, entries, outcomes, deadline)) {
-          add_again(entries, *claim, outcomes, deadline);
+        if (!registration.is_refused_though_held(outcomes)) return;
+        if (!registration.is_had_back()) {
+          sync(std::min(deadline, transport_.now() + core_.options().request_timeout), false);
         }
+        const auto again = registration.to_be_repeated(outcomes);
+        if (!again.empty()) registration.correct(outcomes, add_until(again, claim->number(), deadline));
       });
       return outcomes;
     } catch (const RegistryError& error) {
@@ -326,37 +330,6 @@ class BlockingDriver {
       if (has_timed_out) throw RegistryError(Timeout::after(core_.options().register_timeout));
       throw RegistryError(std::move(*error));
     }
-  }
-
-  /// Whether a hub has refused, to a claim, what that holds still, because it is another one than has granted it: the
-  /// claim is had back of it then.
-  bool holds_refused(ClaimState<K>& claim, std::uint64_t granted_by, std::span<const EntryType> entries,
-                     std::span<const RegisterStatus> outcomes, SteadyTime deadline) {
-    const auto any = [&] {
-      for (std::size_t i = 0; i < entries.size(); ++i) {
-        if (outcomes[i] == RegisterStatus::lease_conflict && claim.holds(entries[i].key)) return true;
-      }
-      return false;
-    };
-    if (!any()) return false;
-    if (claim.incarnation() == granted_by) {
-      sync(std::min(deadline, transport_.now() + core_.options().request_timeout), false);
-    }
-    return claim.incarnation() != granted_by && any();
-  }
-
-  /// Registers once more, under another number, what was refused and is held, and corrects `outcomes`.
-  void add_again(std::span<const EntryType> entries, const ClaimState<K>& claim, std::vector<RegisterStatus>& outcomes,
-                 SteadyTime deadline) {
-    std::vector<EntryType> again;
-    std::vector<std::size_t> places;
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      if (outcomes[i] != RegisterStatus::lease_conflict || !claim.holds(entries[i].key)) continue;
-      again.push_back(entries[i]);
-      places.push_back(i);
-    }
-    const auto corrected = add_until(again, claim.number(), deadline);
-    for (std::size_t i = 0; i < places.size(); ++i) outcomes[places[i]] = corrected[i];
   }
 
   void add_or_throw(std::span<const EntryType> entries) {

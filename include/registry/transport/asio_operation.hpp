@@ -25,10 +25,13 @@
 #include <asio/post.hpp>
 
 #include <registry/bytes.hpp>
+#include <registry/core/claim_state.hpp>
+#include <registry/core/claimed_registration.hpp>
 #include <registry/core/client_core.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/diagnostics.hpp>
 #include <registry/error.hpp>
+#include <registry/message.hpp>
 
 // Asynchronous calls in progress, without the type of whoever waits for them.
 namespace registry::detail {
@@ -82,6 +85,8 @@ class AsioCompletion {
 enum class AsioNextStep {
   none,
   begin_anew,
+  /// Another hub may have answered it than has granted its claim: that is to be had back, if so.
+  have_claim_back,
 };
 
 /// A query in progress. It ends once: with an `answer` after which there is no next step, `finish_locally` or `fail`.
@@ -102,6 +107,8 @@ class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
   /// What an earlier request of it may have been granted, which the last one's withdrawal does not take back.
   virtual std::vector<typename Core::key_type> granted_before() const { return {}; }
   virtual AsioNextStep answer(Core& core, ByteView message, SteadyTime now) = 0;
+  /// The claim was had back, or could not be.
+  virtual AsioNextStep go_on() { return AsioNextStep::none; }
   virtual void finish_locally(Core& core) = 0;
   virtual void fail(std::error_code code, std::optional<Error> error) = 0;
   /// It has failed for good: if it has a place among the registrations, nobody shall wait for it.
@@ -189,10 +196,9 @@ class AsioQueryOf : public AsioQuery<Core> {
       if (now < this->deadline && may_repeat(core, *error)) return AsioNextStep::begin_anew;
       this->give_up_number(core);
       AsioQuery<Core>::fail(std::move(*error));
-    } else {
-      complete({}, std::nullopt, std::get<Result>(std::move(outcome)));
+      return AsioNextStep::none;
     }
-    return AsioNextStep::none;
+    return succeed(std::get<Result>(std::move(outcome)));
   }
 
   void finish_locally(Core& core) override { complete({}, std::nullopt, core.finish_locally(call_)); }
@@ -202,6 +208,11 @@ class AsioQueryOf : public AsioQuery<Core> {
  protected:
   AnyCall& call() noexcept { return call_; }
   const AnyCall& call() const noexcept { return call_; }
+
+  virtual AsioNextStep succeed(typename AnyCall::Result result) {
+    complete({}, std::nullopt, std::move(result));
+    return AsioNextStep::none;
+  }
 
   /// Whether what the hub has refused is begun anew.
   virtual bool may_repeat(Core&, const Error&) { return false; }
@@ -244,7 +255,7 @@ class AsioClaimQuery final : public AsioQueryOf<Core, typename Core::Claim, Comp
 /// A query about entries, which the core encodes when it begins: a registration has its place among the others from
 /// then on, and what has no wire form fails nobody else's call. Begun anew, a registration keeps its place.
 template <class Core, class AnyCall, class Completion>
-class AsioEntriesQuery final : public AsioQueryOf<Core, AnyCall, Completion> {
+class AsioEntriesQuery : public AsioQueryOf<Core, AnyCall, Completion> {
   using Base = AsioQueryOf<Core, AnyCall, Completion>;
 
  public:
@@ -273,6 +284,13 @@ class AsioEntriesQuery final : public AsioQueryOf<Core, AnyCall, Completion> {
   }
 
  protected:
+  /// The next time it begins it is another query, about these.
+  void become(std::shared_ptr<const Entries> entries) {
+    this->call() = naming(*entries, this->call().claim);
+    entries_ = std::move(entries);
+    has_begun_ = false;
+  }
+
   bool may_repeat(Core& core, const Error& refusal) override {
     if constexpr (std::same_as<AnyCall, typename Core::Register>) {
       is_refused_ = core.may_repeat(this->call(), refusal);
@@ -292,6 +310,57 @@ class AsioEntriesQuery final : public AsioQueryOf<Core, AnyCall, Completion> {
   std::shared_ptr<const Entries> entries_;
   bool has_begun_ = false;
   bool is_refused_ = false;  // what was sent last: the hub has not applied it
+};
+
+/// A registration in the name of a claim, part of which may be registered once more. Where that fails, what was
+/// answered at first stands.
+template <class Core, class Completion>
+class AsioClaimedQuery final : public AsioEntriesQuery<Core, typename Core::Register, Completion> {
+  using Base = AsioEntriesQuery<Core, typename Core::Register, Completion>;
+  using EntryType = typename Core::EntryType;
+  using Claim = ClaimState<typename Core::key_type>;
+
+ public:
+  AsioClaimedQuery(std::shared_ptr<const std::vector<EntryType>> entries, std::shared_ptr<const Claim> claim,
+                   Completion completion)
+      : Base(entries, claim->number(), std::move(completion)),
+        entries_(std::move(entries)),
+        claim_(std::move(claim)),
+        registration_(*claim_, *entries_) {}
+
+  AsioNextStep go_on() override {
+    try {
+      auto again = registration_.to_be_repeated(*outcomes_);
+      if (!again.empty()) {
+        this->become(std::make_shared<const std::vector<EntryType>>(std::move(again)));
+        return AsioNextStep::begin_anew;
+      }
+    } catch (const std::exception&) {
+      // No memory, or a key or value of the user's.
+    }
+    return Base::succeed(*std::exchange(outcomes_, std::nullopt));
+  }
+
+  void fail(std::error_code code, std::optional<Error> error) override {
+    if (!outcomes_) return Base::fail(code, std::move(error));
+    Base::succeed(*std::exchange(outcomes_, std::nullopt));
+  }
+
+ private:
+  AsioNextStep succeed(std::vector<RegisterStatus> outcomes) override {
+    if (outcomes_) {
+      registration_.correct(*outcomes_, outcomes);
+      return Base::succeed(*std::exchange(outcomes_, std::nullopt));
+    }
+    if (!registration_.is_refused_though_held(outcomes)) return Base::succeed(std::move(outcomes));
+    outcomes_ = std::move(outcomes);
+    return registration_.is_had_back() ? go_on() : AsioNextStep::have_claim_back;
+  }
+
+  std::shared_ptr<const std::vector<EntryType>> entries_;
+  std::shared_ptr<const Claim> claim_;
+  ClaimedRegistration<EntryType> registration_;
+  std::optional<std::vector<RegisterStatus>> outcomes_;  // the first ones, until it is clear whether they stand
 };
 
 /// Small calls that travel as one message. It has no caller of its own to tell: they stay in progress one by one.

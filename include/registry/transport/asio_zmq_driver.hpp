@@ -148,10 +148,9 @@ class AsioZmqDriver {
     return asio::async_initiate<Token, void(std::error_code, Registered)>(
         [](auto handler, std::shared_ptr<Loop> loop, std::vector<EntryType> what,
            std::shared_ptr<ClaimState<K>> in_name_of, std::optional<Diagnostics> details) {
-          const auto number = in_name_of ? std::optional{in_name_of->number()} : std::nullopt;
           const auto shared = std::make_shared<std::vector<EntryType>>(std::move(what));
-          auto convert = [shared, in_name_of = std::move(in_name_of)](
-                             const Query&, std::error_code code, std::vector<RegisterStatus> statuses) {
+          auto convert = [shared,
+                          in_name_of](const Query&, std::error_code code, std::vector<RegisterStatus> statuses) {
             if (code) return Registered{{}, std::move(*shared)};
             if (in_name_of) {
               std::vector<K> keys;
@@ -161,10 +160,14 @@ class AsioZmqDriver {
             return Registered::of(*shared, std::move(statuses));
           };
           auto completion = converting<Registered>(std::move(handler), loop, std::move(details), std::move(convert));
-          auto query = std::make_shared<detail::AsioEntriesQuery<Core, typename Core::Register, decltype(completion)>>(
-              shared, number, std::move(completion));
-          query->is_resent = true;
-          start<Query>(loop, std::move(query));
+          using Completion = decltype(completion);
+          if (in_name_of) {
+            return start_registration(loop, std::make_shared<detail::AsioClaimedQuery<Core, Completion>>(
+                                                shared, std::move(in_name_of), std::move(completion)));
+          }
+          start_registration(
+              loop, std::make_shared<detail::AsioEntriesQuery<Core, typename Core::Register, Completion>>(
+                        shared, std::nullopt, std::move(completion)));
         },
         token, loop_, std::vector<EntryType>(entries.begin(), entries.end()), std::move(claim), std::move(diagnostics));
   }
@@ -247,6 +250,12 @@ class AsioZmqDriver {
     auto completion = converting<std::vector<K>>(std::move(handler), loop, std::move(diagnostics), std::move(convert));
     start<Query>(loop, std::make_shared<detail::AsioQueryOf<Core, typename Core::Renew, decltype(completion)>>(
                            std::move(call), std::move(completion)));
+  }
+
+  template <class Registration>
+  static void start_registration(const std::shared_ptr<Loop>& loop, std::shared_ptr<Registration> registration) {
+    registration->is_resent = true;
+    start<Query>(loop, std::move(registration));
   }
 
   template <bool returns_entries, class Handler>

@@ -238,6 +238,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     } else {
       query->id = queries_.add(query, query->deadline);
     }
+    line_up(query, time);
+  }
+
+  void line_up(const std::shared_ptr<Query>& query, SteadyTime time) {
     if (query->follows_registrations(core_, time)) {
       ordered_.push_back({query->id, true});
     } else {
@@ -453,14 +457,29 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (sent == nullptr || !(*sent)->sent_at || (*sent)->joined != 0) return core_.drop_late(*answer);
     const std::shared_ptr<Query> query = *queries_.take(id);
     --in_flight_;
-    if (query->answer(core_, answer->message, time) == AsioNextStep::begin_anew) begin_anew(query, time);
+    go_on(query, query->answer(core_, answer->message, time), time);
   }
 
-  /// Under another id, so that an answer to what was sent before is nobody's.
+  void go_on(const std::shared_ptr<Query>& query, AsioNextStep next, SteadyTime time) {
+    switch (next) {
+      case AsioNextStep::none: return;
+      case AsioNextStep::begin_anew: return begin_anew(query, time);
+      case AsioNextStep::have_claim_back:
+        rename(*query, time);
+        refused_.push_back(query->id);
+        core_.schedule_sync(time);
+    }
+  }
+
   void begin_anew(const std::shared_ptr<Query>& query, SteadyTime time) {
-    query->sent_at.reset();
-    query->id = queries_.add_apart(query, query->is_resent ? next_try(*query, time) : query->deadline);
-    prepare(query, time);
+    rename(*query, time);
+    line_up(query, time);
+  }
+
+  /// In progress again under another id, so that an answer to what was sent before is nobody's.
+  void rename(Query& query, SteadyTime time) {
+    query.sent_at.reset();
+    query.id = queries_.add_apart(query.shared_from_this(), query.is_resent ? next_try(query, time) : query.deadline);
   }
 
   void expire(SteadyTime time) {
@@ -739,6 +758,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     // Who waits to hear whether the hub insists shall not fail because of that.
     const auto limit = is_asking_ ? std::min(terms.limit, core_.options().register_timeout / 2) : terms.limit;
     resend_.reset();  // what this shows to be missing is sent again
+    for (const RequestId id : std::exchange(refused_, {})) returning_.push_back(id);
     // Not the first question to a hub: until it has shown that it returns envelopes, all others would wait, too.
     auto call = core_.sync(terms.waits && core_.echoes_envelopes() == true);
     auto done = [this, call](const std::shared_ptr<void>&, std::error_code, const std::optional<Error>& error,
@@ -747,6 +767,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       is_asking_ = false;
       if (!error) return follow_up(core_.synced(call, answer, now()));
       if (const auto loss = core_.sync_failed(*error)) report_lost_(loss->entries, loss->why);
+      go_on_with_refused();
       schedule_next_sync(false);
     };
     confirming_ = ask(std::move(call), limit, std::move(done));
@@ -787,10 +808,21 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       if (call.keys.empty()) continue;
       auto done = [this, claim, keys = call.keys](const std::shared_ptr<Query>& query, std::error_code code,
                                                   const std::optional<Error>&, const RenewAnswer& answer) {
-        if (code) return;
-        renewed(*claim, keys, answer, *query->sent_at);
+        --claims_on_their_way_;
+        if (!code) renewed(*claim, keys, answer, *query->sent_at);
+        go_on_with_refused();
       };
+      ++claims_on_their_way_;
       ask(std::move(call), core_.sync_terms(false).limit, std::move(done));
+    }
+    go_on_with_refused();
+  }
+
+  /// With the registrations that have waited for claims to be had back.
+  void go_on_with_refused() {
+    if (claims_on_their_way_ > 0) return;
+    for (const RequestId id : std::exchange(returning_, {})) {
+      if (const auto query = queries_.take(id)) go_on(*query, (*query)->go_on(), now());
     }
   }
 
@@ -1090,6 +1122,9 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   std::shared_ptr<Query> hello_;
   std::shared_ptr<Query> confirming_;  // a sync, or the question that follows it
   std::optional<Resend> resend_;
+  std::vector<RequestId> refused_;    // registrations that wait until the next sync has had the claims back
+  std::vector<RequestId> returning_;  // ... until this one has
+  std::size_t claims_on_their_way_ = 0;
   bool is_asking_ = false;  // registrations wait for the hub to say whether they are to be acknowledged
   bool has_no_background_ = false;
   bool is_awaited_ = false;   // somebody waits for confirmations

@@ -371,6 +371,12 @@ TEST_CASE("a message longer than any may be is refused before it is sent, by the
   CHECK(client.batcher().last_sequence() == 0);
 }
 
+TEST_CASE("a claim waits neither for less than nothing nor for longer than anybody") {
+  CHECK(PlainClient::claim(3, {1}, -1s).wait == 0ns);
+  CHECK(PlainClient::claim(3, {1}, std::chrono::nanoseconds::max()).wait == longest_wait);
+  CHECK(PlainClient::claim(3, {1}, 10s).wait == 10s);
+}
+
 TEST_CASE("a claim that asks again waits for the rest of its time, and its leases are counted from then") {
   PlainClient client({}, me);
   auto call = PlainClient::claim(3, {1, 2}, 10s);

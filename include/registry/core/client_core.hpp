@@ -225,11 +225,12 @@ class ClientCore {
   static Count release(std::vector<K> keys) { return {{MessageType::release, 0, {}, {}, std::move(keys)}}; }
   static Hello hello() { return {{MessageType::hello, 0, {}, {}, {}}}; }
 
-  /// In the name of claim `number`; a key named twice is asked for once.
+  /// In the name of claim `number`; a key named twice is asked for once. Nobody waits for longer than `longest_wait`.
   static Claim claim(std::uint64_t number, std::vector<K> keys, std::chrono::nanoseconds wait) {
     detail::FlatSet<K> named;
     std::erase_if(keys, [&](const K& key) { return !named.insert(key).second; });
-    return {{{MessageType::claim, 0, {}, {}, std::move(keys), number}, {}}, wait};
+    return {{{MessageType::claim, 0, {}, {}, std::move(keys), number}, {}},
+            std::clamp<std::chrono::nanoseconds>(wait, wait.zero(), longest_wait)};
   }
   static Count release(std::uint64_t number, std::vector<K> keys) {
     return {{MessageType::release, 0, {}, {}, std::move(keys), number}};
@@ -674,8 +675,8 @@ class ClientCore {
   }
 
   static std::chrono::nanoseconds time_of(std::uint64_t count) noexcept {
-    // Above a year it is no hub that says so, and added to a time it might overflow.
-    constexpr auto most = static_cast<std::uint64_t>(std::chrono::nanoseconds{std::chrono::years{1}}.count());
+    // Above that it is no hub that says so.
+    constexpr auto most = static_cast<std::uint64_t>(longest_wait.count());
     return std::chrono::nanoseconds{static_cast<std::int64_t>(std::min(count, most))};
   }
 

@@ -10,6 +10,9 @@ namespace registry {
 using SteadyTime = std::chrono::steady_clock::time_point;
 using WallTime = std::chrono::system_clock::time_point;
 
+/// Longer than this nobody waits, and added to a time it might overflow.
+inline constexpr std::chrono::nanoseconds longest_wait = std::chrono::years{1};
+
 /// The two times that a hub core is told with every call: the lease clock, which never goes back, and the wall clock,
 /// by which entries with a ttl end.
 struct Instant {

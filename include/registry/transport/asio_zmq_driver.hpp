@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -96,9 +95,7 @@ class AsioZmqDriver {
           start<Query>(loop, std::make_shared<detail::AsioClaimQuery<Core, decltype(completion)>>(
                                  std::move(call), std::move(completion)));
         },
-        token, loop_,
-        Core::claim(0, std::move(keys), std::clamp<std::chrono::nanoseconds>(wait, wait.zero(), longest_wait)),
-        std::move(make), std::move(diagnostics));
+        token, loop_, Core::claim(0, std::move(keys), wait), std::move(make), std::move(diagnostics));
   }
 
   /// Extends the leases of a claim. Completes with (std::error_code, std::vector<K>): what it no longer holds.
@@ -223,9 +220,6 @@ class AsioZmqDriver {
  private:
   using Loop = detail::AsioZmqLoop<Core>;
   using Query = detail::AsioQuery<Core>;
-
-  /// Longer than this nobody waits, and added to a time it might overflow.
-  static constexpr std::chrono::nanoseconds longest_wait = std::chrono::years{1};
 
   static SteadyTime now() noexcept { return std::chrono::steady_clock::now(); }
 

@@ -259,7 +259,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   void enter(Close& close, SteadyTime time) {
     if (closed()) return close.done({});
-    close_at_ = time + std::min<std::chrono::nanoseconds>(close.limit, std::chrono::years{1});
+    close_at_ = time + std::min(close.limit, longest_wait);
     close_ = std::move(close);
   }
 
@@ -1064,7 +1064,6 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     });
   }
 
-  /// The executor may run out of work meanwhile: then nothing happens until it has some again.
   /// Whether there is a thread for waits in the background. Without one the client does what is due whenever it runs.
   bool has_background() {
     if (background_timer_ || has_no_background_) return background_timer_.has_value();
@@ -1077,6 +1076,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     return background_timer_.has_value();
   }
 
+  /// The executor may run out of work meanwhile: then nothing happens until it has some again.
   void wait_in_background(std::optional<SteadyTime> time) {
     if (!time) {
       if (std::exchange(background_timer_set_for_, std::nullopt)) background_timer_->cancel();

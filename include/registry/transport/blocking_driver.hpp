@@ -80,8 +80,7 @@ class BlockingDriver {
     const std::uint64_t number = next_claim();
     auto call = Core::claim(number, std::move(keys), wait);
     // The wait has a time of its own: only what the answer takes beyond it counts against the request's.
-    const auto limit = core_.options().request_timeout +
-                       std::clamp<std::chrono::nanoseconds>(wait, std::chrono::nanoseconds::zero(), longest_wait);
+    const auto limit = core_.options().request_timeout + call.wait;
     auto outcome = try_once(call, transport_.now() + limit);
     // Of what an earlier request was granted the last one's withdrawal takes back nothing.
     if (call.was_repeated && std::holds_alternative<Error>(outcome)) abandon(number, call.keys);
@@ -185,7 +184,7 @@ class BlockingDriver {
   /// the transport, and returns what was not handed over or not confirmed. A second call returns nothing.
   std::vector<EntryType> close(std::chrono::nanoseconds limit) {
     if (closed_.exchange(true)) return {};
-    const SteadyTime deadline = transport_.now() + std::min<std::chrono::nanoseconds>(limit, std::chrono::years{1});
+    const SteadyTime deadline = transport_.now() + std::min(limit, longest_wait);
     seal();
     // Whatever the transport does: what is left is the caller's.
     attempt("handing over what is pending", [&] {
@@ -254,9 +253,6 @@ class BlockingDriver {
       return false;
     }
   };
-
-  /// Longer than this nobody waits, and added to a time it might overflow.
-  static constexpr std::chrono::nanoseconds longest_wait = std::chrono::years{1};
 
   std::uint64_t next_claim() {
     const std::lock_guard lock(mutex_);

@@ -123,7 +123,7 @@ TEST_CASE("an asynchronous claim that has asked again and fails gives back what 
 TEST_CASE("an asynchronous claim asks again over the connection that its client makes in place of a silent one") {
   ScriptedHub hub;
   asio::io_context io;
-  Client client = builder(io, hub.address()).request_timeout(100ms).build();
+  Client client = builder(io, hub.address()).request_timeout(300ms).build();
   REQUIRE(introduce(hub, io, client));
   Completed<BlockClaim> claimed;
   client.async_claim({1}, 20s, claimed.token());

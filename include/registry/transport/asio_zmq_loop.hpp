@@ -32,13 +32,13 @@
 #include <registry/core/claim_state.hpp>
 #include <registry/core/client_core.hpp>
 #include <registry/core/instant.hpp>
-#include <registry/core/live_claims.hpp>
 #include <registry/core/loss_reports.hpp>
 #include <registry/core/request_table.hpp>
 #include <registry/error.hpp>
 #include <registry/log.hpp>
 #include <registry/register_result.hpp>
 #include <registry/stats.hpp>
+#include <registry/transport/asio_confirmations.hpp>
 #include <registry/transport/asio_operation.hpp>
 #include <registry/transport/asio_zmq_service.hpp>
 #include <registry/transport/asio_zmq_socket.hpp>
@@ -113,11 +113,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   /// Has a claim back of every new hub for as long as it holds something. Only from where its call completes.
-  void watch(const std::shared_ptr<ClaimState<K>>& claim) {
-    if (!claim->holds_any()) return;
-    claims_.add(claim);
-    core_.schedule_sync(now() + core_.options().resend_interval);
-  }
+  void watch(const std::shared_ptr<ClaimState<K>>& claim) { confirmations_.watch(claim); }
 
   /// Takes in the answer to a renewal of `keys`, sent at `sent`, and answers what the claim no longer holds. What it
   /// was told to be its own in vain is given back. Only from where the renewal completes.
@@ -178,18 +174,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
  private:
   using Joint = AsioJointQuery<Core>;
+  using Confirmations = AsioConfirmations<Core, AsioZmqLoop>;
+  friend Confirmations;
   using Submission = std::variant<std::shared_ptr<Query>, std::shared_ptr<Write>, Close, GiveBack>;
 
   struct Ordered {
     RequestId id;
     bool is_query;
-  };
-
-  /// What a sync has shown to be lost, on its way again.
-  struct Resend {
-    std::uint64_t next;
-    SteadyTime sent_until;
-    std::optional<Batch<K>> batch;  // waits for room
   };
 
   /// The memory of a burst of more calls is given back.
@@ -418,7 +409,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       expire(time);
       carry_out(time);
       if (close_) end_calls();
-      confirm(time);
+      confirmations_.confirm(time);
       send_queries(time);
       if (close_ && finish_closing(time)) return;
       more = has_work();
@@ -464,11 +455,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     switch (next) {
       case AsioNextStep::none: return;
       case AsioNextStep::begin_anew: return begin_anew(query, time);
-      case AsioNextStep::have_claim_back:
-        rename(*query, time);
-        refused_.push_back(query->id);
-        core_.schedule_sync(time);
+      case AsioNextStep::have_claim_back: return confirmations_.have_claim_back(rename(*query, time), time);
     }
+  }
+
+  /// With what has waited for its claim, if it is still in progress.
+  void go_on(RequestId id) {
+    if (const auto query = queries_.take(id)) go_on(*query, (*query)->go_on(), now());
   }
 
   void begin_anew(const std::shared_ptr<Query>& query, SteadyTime time) {
@@ -477,9 +470,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   /// In progress again under another id, so that an answer to what was sent before is nobody's.
-  void rename(Query& query, SteadyTime time) {
+  RequestId rename(Query& query, SteadyTime time) {
     query.sent_at.reset();
     query.id = queries_.add_apart(query.shared_from_this(), query.is_resent ? next_try(query, time) : query.deadline);
+    return query.id;
   }
 
   void expire(SteadyTime time) {
@@ -631,7 +625,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   /// What must keep the order of the calls, from the front as far as it can be done now: what is left waits for room.
   void carry_out(SteadyTime time) {
-    is_awaited_ = close_.has_value();
+    confirmations_.await(close_.has_value());
     while (!ordered_.empty() && !core_.needs_hello()) {
       const Ordered next = ordered_.front();
       const bool is_over = next.is_query ? queries_.find(next.id) == nullptr : writes_.find(next.id) == nullptr;
@@ -660,16 +654,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     const std::shared_ptr<Write> write = *writes_.find(id);
     if (write->drain) core_.batcher().seal();
     if (!write->entries.empty()) {
-      const auto is_acknowledged = is_asking_ ? std::nullopt : core_.acknowledges_all(true);
-      if (!is_acknowledged) {
-        if (!std::exchange(is_asking_, true)) core_.schedule_sync(time);
-        return false;
-      }
+      const auto is_acknowledged = confirmations_.acknowledges_all(time);
+      if (!is_acknowledged) return false;
       if (*is_acknowledged) return acknowledge(write, time);
     }
     if (!send_batches()) return false;
     if (!write->entries.empty() && core_.is_unconfirmed_full()) {
-      is_awaited_ = true;
+      confirmations_.await(true);
       return false;
     }
     std::optional<Error> error = core_.add(write->entries, time);
@@ -715,10 +706,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// False if some have to wait for room.
   bool send_batches() {
     core_.batcher().seal_if_due(now());
-    if (!send_again()) return false;
+    if (!confirmations_.send_batches()) return false;
     while (core_.batcher().has_batch()) {
       Batch<K> batch = core_.take_batch();
-      if (!send(*registrations_socket_, batch.message, batch.envelope)) {
+      if (!send_batch(batch)) {
         core_.put_back(std::move(batch));
         return false;
       }
@@ -730,107 +721,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     return true;
   }
 
-  bool send_again() {
-    while (resend_) {
-      auto& [next, sent_until, batch] = *resend_;
-      if (!batch) batch = core_.next_to_resend(sent_until, next, now());
-      if (!batch) {
-        resend_.reset();
-      } else if (send(*registrations_socket_, batch->message, batch->envelope)) {
-        next = batch->sequence + 1;
-        batch.reset();
-      } else {
-        return false;
-      }
-    }
-    return true;
-  }
-
-  /// Asks the hub what has become of what it was sent, when that is due.
-  void confirm(SteadyTime time) {
-    if (!is_awaited_ || !core_.has_unconfirmed()) {
-      is_hastened_ = false;
-    } else if (!std::exchange(is_hastened_, true)) {
-      core_.schedule_sync(time);
-    }
-    if (confirming_ || core_.sync_due().value_or(SteadyTime::max()) > time) return;
-    const SyncTerms terms = core_.sync_terms(is_awaited_);
-    // Who waits to hear whether the hub insists shall not fail because of that.
-    const auto limit = is_asking_ ? std::min(terms.limit, core_.options().register_timeout / 2) : terms.limit;
-    resend_.reset();  // what this shows to be missing is sent again
-    for (const RequestId id : std::exchange(refused_, {})) returning_.push_back(id);
-    // Not the first question to a hub: until it has shown that it returns envelopes, all others would wait, too.
-    auto call = core_.sync(terms.waits && core_.echoes_envelopes() == true);
-    auto done = [this, call](const std::shared_ptr<void>&, std::error_code, const std::optional<Error>& error,
-                             const SyncAnswer& answer) {
-      confirming_.reset();
-      is_asking_ = false;
-      if (!error) return follow_up(core_.synced(call, answer, now()));
-      if (const auto loss = core_.sync_failed(*error)) report_lost_(loss->entries, loss->why);
-      go_on_with_refused();
-      schedule_next_sync(false);
-    };
-    confirming_ = ask(std::move(call), limit, std::move(done));
-  }
-
-  void follow_up(SyncFollowUp<K> next) {
-    if (next.is_new) {
-      log("the hub has been restarted: what it has not confirmed is sent again", LogLevel::warning);
-    }
-    resend_ = Resend{next.resend_from, next.sent_until, std::nullopt};
-    send_again();
-    claim_back();
-    if (next.refused) return learn_refusal(std::move(*next.refused));
-    schedule_next_sync(next.has_progressed);
-  }
-
-  /// Asks which entries of a batch were refused, and reports them.
-  void learn_refusal(Batch<K> batch) {
-    auto call = core_.repeat(batch);
-    auto done = [this, batch = std::move(batch)](const std::shared_ptr<void>&, std::error_code,
-                                                 std::optional<Error> error, std::vector<RegisterStatus> statuses) {
-      confirming_.reset();
-      Outcome<std::vector<RegisterStatus>> outcome = std::move(statuses);
-      if (error) outcome = std::move(*error);
-      std::optional<typename Core::Loss> loss;
-      const bool is_known = core_.settle(batch, std::move(outcome), loss);
-      if (loss) report_lost_(loss->entries, loss->why);
-      // There may be more of them, and each is told by itself.
-      if (is_known) core_.schedule_sync(now());
-      schedule_next_sync(is_known);
-    };
-    confirming_ = ask(std::move(call), core_.sync_terms(is_awaited_).limit, std::move(done));
-  }
-
-  void claim_back() {
-    for (const auto& claim : claims_.foreign_to(*core_.incarnation())) {
-      auto call = claim->renewal(now());
-      if (call.keys.empty()) continue;
-      auto done = [this, claim, keys = call.keys](const std::shared_ptr<Query>& query, std::error_code code,
-                                                  const std::optional<Error>&, const RenewAnswer& answer) {
-        --claims_on_their_way_;
-        if (!code) renewed(*claim, keys, answer, *query->sent_at);
-        go_on_with_refused();
-      };
-      ++claims_on_their_way_;
-      ask(std::move(call), core_.sync_terms(false).limit, std::move(done));
-    }
-    go_on_with_refused();
-  }
-
-  /// With the registrations that have waited for claims to be had back.
-  void go_on_with_refused() {
-    if (claims_on_their_way_ > 0) return;
-    for (const RequestId id : std::exchange(returning_, {})) {
-      if (const auto query = queries_.take(id)) go_on(*query, (*query)->go_on(), now());
-    }
-  }
-
-  void schedule_next_sync(bool has_progressed) {
-    if (!core_.has_unconfirmed() && !claims_.any()) return;
-    const bool at_once = is_awaited_ && has_progressed;
-    core_.schedule_sync(at_once ? now() : now() + core_.sync_terms(is_awaited_).pause);
-  }
+  bool send_batch(const Batch<K>& batch) { return send(*registrations_socket_, batch.message, batch.envelope); }
 
   /// A call of the client's own; null if it has failed already.
   template <class Call, class Done>
@@ -983,7 +874,6 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     outgoing_.clear();
     ordered_.clear();
     hello_.reset();
-    confirming_.reset();
     while (const auto id = queries_.first()) (*queries_.take(*id))->fail(Disconnected{broken_});
     while (const auto id = writes_.first()) (*writes_.take(*id))->fail(Disconnected{broken_});
     std::vector<EntryType> lost;
@@ -1010,7 +900,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     return queries || registrations;
   }
 
-  bool wants_room_for_batches() noexcept { return core_.batcher().has_batch() || resend_; }
+  bool wants_room_for_batches() noexcept { return core_.batcher().has_batch() || confirmations_.has_batches(); }
 
   bool expects_queries() const noexcept { return !is_spent_ && (in_flight_ > 0 || is_blocked_); }
 
@@ -1018,7 +908,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     wait_for(queries_socket_, expects_queries());
     wait_for(registrations_socket_, wants_room_for_batches());
     std::optional<SteadyTime> next = next_deadline();
-    std::optional<SteadyTime> due = confirming_ ? std::nullopt : core_.sync_due();
+    std::optional<SteadyTime> due = confirmations_.due();
     if (due && (next || (core_.has_unconfirmed() && now() < runs_until_))) {
       next = std::min(next.value_or(*due), *due);
       due.reset();
@@ -1112,7 +1002,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   Core core_;
   LossReports<K, typename Core::value_type, typename Core::metadata_type> report_lost_;
-  LiveClaims<K> claims_;
+  Confirmations confirmations_{*this, core_, report_lost_};
   RequestTable<std::shared_ptr<Query>> queries_;
   RequestTable<std::shared_ptr<Write>> writes_;
   std::deque<RequestId> outgoing_;  // with frames made, not sent
@@ -1120,16 +1010,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   SteadyTime join_from_{};       // calls may travel together again
   std::deque<Ordered> ordered_;  // not begun
   std::shared_ptr<Query> hello_;
-  std::shared_ptr<Query> confirming_;  // a sync, or the question that follows it
-  std::optional<Resend> resend_;
-  std::vector<RequestId> refused_;    // registrations that wait until the next sync has had the claims back
-  std::vector<RequestId> returning_;  // ... until this one has
-  std::size_t claims_on_their_way_ = 0;
-  bool is_asking_ = false;  // registrations wait for the hub to say whether they are to be acknowledged
   bool has_no_background_ = false;
-  bool is_awaited_ = false;   // somebody waits for confirmations
-  bool is_hastened_ = false;  // ... and the next sync is not later than that calls for
-  SteadyTime runs_until_{};   // unconfirmed registrations keep the executor running
+  SteadyTime runs_until_{};  // unconfirmed registrations keep the executor running
   std::size_t in_flight_ = 0;
   RequestId last_sent_ = 0;
   std::atomic<std::uint64_t> last_claim_ = 0;

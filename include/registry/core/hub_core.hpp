@@ -20,6 +20,7 @@
 #include <registry/codec.hpp>
 #include <registry/core/catalogue.hpp>
 #include <registry/core/claim_queue.hpp>
+#include <registry/core/decode.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/lease_manager.hpp>
 #include <registry/core/options.hpp>
@@ -63,7 +64,7 @@ class HubCore {
         name_(std::move(name)),
         reports_(options_.log),
         catalogue_(std::move(policy), std::move(on_evict), options_.log),
-        on_refused_(std::move(on_refused)),
+        refusals_(std::move(on_refused), reports_),
         leases_(table(), options_.lease_ttl, options_.max_leases, options_.max_leases_per_client),
         sequences_(options_.max_clients) {}
   HubCore(const HubCore&) = delete;
@@ -131,9 +132,7 @@ class HubCore {
 
   /// A registration that the transport has denied, with what it knows of why: it changes nothing, and the hook is told.
   void denied(std::string_view name_space, ByteView message, const Error& why, Instant now) {
-    MessageType type{};
-    if (!on_refused_ || C::decode_type(message, type) || type != MessageType::register_entries) return;
-    if (!decode(message, [&] { return C::decode_entries(message, entries_); })) hand_to_hook(name_space, why, now);
+    refusals_.hand_over_denied(name_space, message, why, now.lease);
   }
 
   /// Does what time has made due: refuses queries that have waited long enough and collects, in bounded slices, leases
@@ -209,7 +208,7 @@ class HubCore {
     stats.repeated = repeated_.load();
     stats.waiting_claims = waiting_claims_.load();
     catalogue_.add_to(stats);
-    stats.hook_failures += hook_failures_.load();
+    refusals_.add_to(stats);
     stats.leases = leases_.stats();
     return stats;
   }
@@ -392,16 +391,6 @@ class HubCore {
     }
   }
 
-  /// A `wire` of the user's may throw on bytes that it did not expect: that must not end the hub.
-  template <class Decode>
-  static std::optional<Error> decode(ByteView message, Decode decode) {
-    try {
-      return decode();
-    } catch (const std::exception& failure) {
-      return DecodeError{std::string{"bytes for which a decoder threw \""} + failure.what() + "\"", 0, message.size()};
-    }
-  }
-
   /// An error here means a malformed message, before which nothing has changed.
   std::optional<Error> dispatch(const Asker& asker, MessageType type, ByteView message, Instant now) {
     switch (type) {
@@ -429,7 +418,7 @@ class HubCore {
       case MessageType::register_response:
       case MessageType::sync_response: return InvalidMessageType{static_cast<unsigned>(type)};
     }
-    if (auto error = decode(message, [&] { return C::decode_keys(message, keys_); })) return error;
+    if (auto error = decode_guarded(message, [&] { return C::decode_keys(message, keys_); })) return error;
     if (!may_ask_for(keys_.size())) return std::nullopt;
     if (type == MessageType::can_offload) {
       can_offload(asker, now);
@@ -579,7 +568,7 @@ class HubCore {
   std::optional<Error> claim(const Asker& asker, ByteView message, Instant now) {
     const auto parts = split_trailer<1>(message);
     if (!parts) return MessageTooShort{8, message.size()};
-    if (auto error = decode(parts->first, [&] { return C::decode_keys(parts->first, keys_); })) return error;
+    if (auto error = decode_guarded(parts->first, [&] { return C::decode_keys(parts->first, keys_); })) return error;
     if (!may_ask_for(keys_.size())) return std::nullopt;
     if (!asker.envelope) {
       refuse(Unsupported{"a claim without an envelope"});
@@ -746,7 +735,7 @@ class HubCore {
   std::optional<Error> renew(const Asker& asker, ByteView message, Instant now) {
     const auto parts = split_trailer<1>(message);
     if (!parts) return MessageTooShort{8, message.size()};
-    if (auto error = decode(parts->first, [&] { return C::decode_keys(parts->first, keys_); })) return error;
+    if (auto error = decode_guarded(parts->first, [&] { return C::decode_keys(parts->first, keys_); })) return error;
     if (!may_ask_for(keys_.size())) return std::nullopt;
     const std::uint64_t granted_by = parts->second[0];  // 0: by nobody, any more
     const bool may_claim_back = granted_by != 0 && granted_by != options_.incarnation && accepts_claim_backs(now);
@@ -786,7 +775,7 @@ class HubCore {
 
   std::optional<Error> register_acknowledged(const Asker& asker, ByteView message, Instant now) {
     const std::optional<Envelope>& ours = asker.envelope;
-    if (auto error = decode(message, [&] { return C::decode_entries(message, entries_); })) return error;
+    if (auto error = decode_guarded(message, [&] { return C::decode_entries(message, entries_); })) return error;
     if (!may_ask_for(entries_.size())) return std::nullopt;
     if (ours && ours->sequence) {
       store_once(ours, *ours->sequence, now);
@@ -798,7 +787,7 @@ class HubCore {
   }
 
   std::optional<Error> remove_if(ByteView message, Instant now) {
-    if (auto error = decode(message, [&] { return C::decode_entries(message, entries_); })) return error;
+    if (auto error = decode_guarded(message, [&] { return C::decode_entries(message, entries_); })) return error;
     if (!may_ask_for(entries_.size())) return std::nullopt;
     std::uint64_t removed = 0;
     for (const EntryType& entry : entries_) removed += catalogue_.remove_if(entry.key, entry.value, now.wall) ? 1U : 0U;
@@ -866,11 +855,7 @@ class HubCore {
   }
 
   void apply(const PeerName& sender, const std::optional<Envelope>& ours, ByteView message, Instant now) {
-    MessageType type{};
-    std::optional<Error> error = C::decode_type(message, type);
-    if (!error && type != MessageType::register_entries) error = InvalidMessageType{static_cast<unsigned>(type)};
-    if (!error) error = decode(message, [&] { return C::decode_entries(message, entries_); });
-    if (error) {
+    if (const auto error = decode_registration<C>(message, entries_)) {
       malformed_.add();
       note_dropped(ours);
       return report(now, "a registration from " + std::string{sender} + " was dropped: " + to_string(*error));
@@ -892,12 +877,11 @@ class HubCore {
     if (!last_refusal_) return;
     report(now, std::to_string(refused_) + " of " + std::to_string(entries_.size()) + " entries from " +
                     std::string{sender} + " were refused: " + to_string(*last_refusal_));
-    if (!on_refused_) return;
     // What was refused may have been moved from.
-    if (decode(message, [&] { return C::decode_entries(message, entries_); })) return;
+    if (!refusals_.hook() || decode_registration<C>(message, entries_)) return;
     std::size_t i = 0;
     std::erase_if(entries_, [&](const EntryType&) { return outcomes_[i++] == RegisterStatus::stored; });
-    hand_to_hook(name_, *last_refusal_, now);
+    refusals_.hand_over(name_, entries_, *last_refusal_, now.lease);
   }
 
   /// Refuses all of `entries_`.
@@ -907,11 +891,7 @@ class HubCore {
     note_dropped(ours);
     report(now, "a registration from " + std::string{sender} + " was dropped, with " + std::to_string(entries_.size()) +
                     " entries: " + to_string(why));
-    hand_to_hook(name_space, why, now);
-  }
-
-  void hand_to_hook(std::string_view name_space, const Error& why, Instant now) {
-    hand_to<K, V, M>(on_refused_, name_space, entries_, why, now.lease, hook_failures_, reports_);
+    refusals_.hand_over(name_space, entries_, why, now.lease);
   }
 
   /// It has come, and nobody waits for it; if its client asks what has become of it, it hears that it was refused.
@@ -1049,7 +1029,7 @@ class HubCore {
   std::string name_;
   Reports reports_;
   Catalogue<P> catalogue_;
-  RefusalHook<K, V, M> on_refused_;
+  Refusals<K, V, M, C> refusals_;
   [[no_unique_address]] OwnTable own_table_;
   LeaseManager<Table> leases_;
   SequenceTracker sequences_;
@@ -1079,7 +1059,7 @@ class HubCore {
   Bytes answer_;
 
   detail::Counter queries_, registrations_, entries_registered_, entries_refused_, granted_, already_stored_, leased_,
-      malformed_, undeliverable_, repeated_, waiting_claims_, hook_failures_;
+      malformed_, undeliverable_, repeated_, waiting_claims_;
 };
 
 }  // namespace registry

@@ -38,9 +38,11 @@ struct Claim {
   Numbers keys;
   std::chrono::milliseconds wait;
 };
-/// The last claim of this client is sent once more.
+/// The last claim of this client but `back` that was to wait is sent once more: it may wait still, and others behind
+/// it.
 struct ClaimAgain {
   std::size_t peer;
+  std::size_t back = 0;
 };
 /// Who keeps its leases says who granted them: the truth, nobody, or, a lie, the hub before this one.
 enum class Origin { truth, nobody, lie };
@@ -188,7 +190,9 @@ inline std::string show(const Claim& one) {
   return show(one.peer, one.claim) + " claims " + show(one.keys) +
          (one.wait > one.wait.zero() ? " and waits " + milliseconds(one.wait) : "");
 }
-inline std::string show(const ClaimAgain& one) { return show(one.peer) + " sends its last claim again"; }
+inline std::string show(const ClaimAgain& one) {
+  return show(one.peer) + " sends its claim, the " + but(one.back) + ", again";
+}
 inline std::string show(const Renew& one) {
   return show(one.peer, one.claim) + " renews " + show(one.keys) +
          (one.origin == Origin::truth    ? ""

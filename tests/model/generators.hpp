@@ -59,7 +59,7 @@ inline rc::Gen<Command> commands() {
   return rc::gen::weightedOneOf<Command>({
       {8, command_of<CanOffload>(peer, keys)},
       {24, command_of<Claim>(peer, claim, keys, one_of<milliseconds>({0ms, 1000ms, 2000ms, 10'000ms}))},
-      {3, command_of<ClaimAgain>(client)},
+      {6, command_of<ClaimAgain>(client, back)},
       {8, command_of<Renew>(peer, claim, keys,
                             one_of<Origin>({Origin::truth, Origin::truth, Origin::truth, Origin::truth, Origin::nobody,
                                             Origin::lie}))},
@@ -99,6 +99,29 @@ inline rc::Gen<Setup> setups() {
       one_of<std::size_t>({0, 0, 0, 0, 0, 2}), one_of<std::size_t>({0, 0, 0, 3}), one_of<std::size_t>({0, 0, 0, 2}),
       one_of<std::size_t>({0, 0, 0, 1}), one_of<std::size_t>({0, 0, 0, 1}),
       one_of<std::size_t>({0, 0, 0, 0, 0, 1000, 100}), one_of<bool>({false, true}));
+}
+
+/// Hardly anything but claims of two keys, so that there are queues for them.
+inline rc::Gen<Command> commands_of_those_who_wait() {
+  using namespace std::chrono_literals;
+  using std::chrono::milliseconds;
+  const auto client = one_of<std::size_t>({0, 1, 2});
+  const auto claim = rc::gen::inRange<std::uint64_t>(1, 3);
+  const auto keys = one_of<Numbers>({{1}, {1}, {1, 2}, {2, 1}});
+  return rc::gen::weightedOneOf<Command>({
+      {10, command_of<Claim>(client, claim, keys, one_of<milliseconds>({10'000ms, 2000ms}))},
+      {6, command_of<ClaimAgain>(client, one_of<std::size_t>({0, 1}))},
+      {6, command_of<Release>(client, claim, rc::gen::just(Numbers{1, 2}))},
+      {2, command_of<Withdraw>(client, one_of<std::size_t>({0, 1}))},
+      {1, rc::gen::just(Command{Pass{1000ms, 1000ms}})},
+      {1, command_of<Tick>()},
+  });
+}
+
+inline rc::Gen<Sequence> sequences_of_those_who_wait() {
+  return rc::gen::map(up_to(most_commands, commands_of_those_who_wait()), [](std::vector<Command> all) {
+    return Sequence{Setup{}, std::move(all)};
+  });
 }
 
 /// Always as long, however far rapidcheck has come.

@@ -83,7 +83,7 @@ class HubBesideModel {
     std::uint64_t last_number = 0;
     std::vector<Sent> sent;
     std::vector<Asked> asked;
-    std::optional<Asked> last_claim;
+    std::vector<Asked> claims;  // those that were to wait
   };
 
   void start() {
@@ -133,8 +133,10 @@ class HubBesideModel {
   }
 
   void carry_out(const ClaimAgain& one) {
-    const auto last = peers_[one.peer].last_claim;
-    if (last) claim({last->who, last->number}, last->keys, last->wait);
+    const auto& all = peers_[one.peer].claims;
+    if (one.back >= all.size()) return;
+    const Asked again = all[all.size() - 1 - one.back];
+    claim({again.who, again.number}, again.keys, again.wait);
   }
 
   void claim(const Question& question, const Numbers& keys, milliseconds wait) {
@@ -342,7 +344,7 @@ class HubBesideModel {
     Peer& peer = peers_[question.who.peer];
     const Asked asked{question.who, *question.number, keys, wait};
     peer.asked.push_back(asked);
-    if (wait > milliseconds{0}) peer.last_claim = asked;
+    if (wait > milliseconds{0}) peer.claims.push_back(asked);
   }
 
   std::optional<std::uint64_t> last_sequence(std::size_t peer) const {

@@ -193,7 +193,9 @@ class HubModel {
     const auto before = std::ranges::find_if(waiters_, [&](const Waiter& waiter) {
       return waiter.who == question.who && (question.who.claim > 0 || waiter.number == *question.number);
     });
-    if (wait > wait.zero() && !has_grant && contains(*statuses, OffloadStatus::leased)) {
+    // What comes behind its repetition, from a connection that was cut.
+    const bool is_stale = before != waiters_.end() && *question.number < before->number;
+    if (wait > wait.zero() && !has_grant && contains(*statuses, OffloadStatus::leased) && !is_stale) {
       if (before == waiters_.end() && waiters_.size() >= options_.max_waiting_claims) {
         return refuse(question, LimitExceeded{"max_waiting_claims", options_.max_waiting_claims, waiters_.size() + 1});
       }
@@ -213,7 +215,7 @@ class HubModel {
       waiters_.push_back(waiter);
       return;
     }
-    if (before != waiters_.end()) waiters_.erase(before);
+    if (before != waiters_.end() && !is_stale) waiters_.erase(before);
     if (!answer(question, claim_text(*statuses, has_grant, {}))) {
       take_back(question.who, *question.number, keys, *statuses);
     }

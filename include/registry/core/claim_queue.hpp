@@ -124,14 +124,6 @@ class ClaimQueue {
     return by_deadline_.begin()->first;
   }
 
-  /// All keys that somebody waits for.
-  std::vector<K> keys() const {
-    std::vector<K> all;
-    all.reserve(by_key_.size());
-    for (const auto& [key, queue] : by_key_) all.push_back(key);
-    return all;
-  }
-
  private:
   struct Place {
     Number claim = 0;

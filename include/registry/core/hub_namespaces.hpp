@@ -19,6 +19,7 @@
 #include <registry/bytes.hpp>
 #include <registry/codec.hpp>
 #include <registry/core/catalogue.hpp>
+#include <registry/core/decode.hpp>
 #include <registry/core/hub_core.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/options.hpp>
@@ -62,8 +63,8 @@ class HubNamespaces {
       : factory_(std::move(factory)),
         options_(std::move(options)),
         on_evict_(std::move(on_evict)),
-        on_refused_(std::move(on_refused)),
-        reports_(options_.log) {
+        reports_(options_.log),
+        refusals_(std::move(on_refused), reports_) {
     last_ = &add(default_namespace);
   }
   HubNamespaces(const HubNamespaces&) = delete;
@@ -110,9 +111,7 @@ class HubNamespaces {
   }
 
   void denied(std::string_view name_space, ByteView message, const Error& why, Instant now) {
-    std::vector<Entry<K, V, M>> entries;
-    if (!on_refused_ || decode(message, entries)) return;
-    hand_to<K, V, M>(on_refused_, name_space, entries, why, now.lease, hook_failures_, reports_);
+    refusals_.hand_over_denied(name_space, message, why, now.lease);
   }
 
   template <class Reply>
@@ -148,7 +147,7 @@ class HubNamespaces {
     sum.entries_refused = entries_refused_.load();
     sum.malformed = malformed_.load();
     sum.undeliverable = undeliverable_.load();
-    sum.hook_failures = hook_failures_.load();
+    refusals_.add_to(sum);
     const std::lock_guard lock(mutex_);
     for (const auto& [name, core] : cores_) sum += core->stats();
     return sum;
@@ -205,7 +204,8 @@ class HubNamespaces {
   }
 
   Core& add(std::string_view name) {
-    auto core = std::make_unique<Core>(factory_(name), options_of(name), hook_of(name), on_refused_, std::string{name});
+    auto core =
+        std::make_unique<Core>(factory_(name), options_of(name), hook_of(name), refusals_.hook(), std::string{name});
     // Only this thread changes the map, so that only the others lock to read it.
     const std::lock_guard lock(mutex_);
     return *cores_.emplace(name, std::move(core)).first->second;
@@ -240,32 +240,20 @@ class HubNamespaces {
   /// A registration is dropped.
   void refuse(const PeerName& sender, std::string_view name, ByteView message, const Error& why, Instant now) {
     std::vector<Entry<K, V, M>> entries;
-    const std::optional<Error> unreadable = decode(message, entries);
+    const std::optional<Error> unreadable = decode_registration<C>(message, entries);
     (unreadable ? malformed_ : entries_refused_).add(unreadable ? 1 : entries.size());
     reports_.add(now.lease, "a registration from " + std::string{sender} + " was dropped: " +
                                 (unreadable ? to_string(*unreadable)
                                             : std::to_string(entries.size()) + " entries for namespace \"" +
                                                   std::string{name} + "\": " + to_string(why)));
-    if (!unreadable) hand_to<K, V, M>(on_refused_, name, entries, why, now.lease, hook_failures_, reports_);
-  }
-
-  /// As HubCore, which this message does not come to, reads it.
-  static std::optional<Error> decode(ByteView message, std::vector<Entry<K, V, M>>& entries) {
-    MessageType type{};
-    if (std::optional<Error> error = C::decode_type(message, type)) return error;
-    if (type != MessageType::register_entries) return InvalidMessageType{static_cast<unsigned>(type)};
-    try {
-      return C::decode_entries(message, entries);
-    } catch (const std::exception& failure) {
-      return DecodeError{std::string{"bytes for which a decoder threw \""} + failure.what() + "\"", 0, message.size()};
-    }
+    if (!unreadable) refusals_.hand_over(name, entries, why, now.lease);
   }
 
   Factory factory_;
   HubOptions options_;
   NamespaceEvictionHook<K, V, M> on_evict_;
-  RefusalHook<K, V, M> on_refused_;
   Reports reports_;
+  Refusals<K, V, M, C> refusals_;
 
   mutable std::mutex mutex_;
   std::map<std::string, std::unique_ptr<Core>, std::less<>> cores_;
@@ -275,7 +263,7 @@ class HubNamespaces {
   std::string_view last_name_ = default_namespace;
 
   Bytes answer_;
-  detail::Counter queries_, registrations_, entries_refused_, malformed_, undeliverable_, hook_failures_;
+  detail::Counter queries_, registrations_, entries_refused_, malformed_, undeliverable_;
 };
 
 }  // namespace registry

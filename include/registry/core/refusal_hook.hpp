@@ -6,14 +6,19 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include <registry/bytes.hpp>
 #include <registry/codec.hpp>
+#include <registry/core/decode.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/reports.hpp>
 #include <registry/detail/counter.hpp>
 #include <registry/error.hpp>
 #include <registry/key.hpp>
 #include <registry/metadata.hpp>
+#include <registry/stats.hpp>
 #include <registry/value.hpp>
 
 namespace registry {
@@ -24,20 +29,43 @@ namespace registry {
 template <Key K, Value V, Metadata M>
 using RefusalHook = std::function<void(std::string_view, std::span<const Entry<K, V, M>>, const Error&)>;
 
-/// Calls the hook, if there is one.
-template <Key K, Value V, Metadata M>
-void hand_to(const RefusalHook<K, V, M>& hook, std::string_view name_space, std::span<const Entry<K, V, M>> entries,
-             const Error& why, SteadyTime now, detail::Counter& failures, Reports& reports) {
-  if (!hook) return;
-  try {
-    hook(name_space, entries, why);
-  } catch (const std::exception& failure) {
-    failures.add();
-    reports.add(now, std::string{"on_refused threw: "} + failure.what());
-  } catch (...) {
-    failures.add();
-    reports.add(now, "on_refused threw something that is no std::exception");
+/// What hands to the hook, if there is one, the entries that were refused. One thread; the counter may be read from
+/// any.
+template <Key K, Value V, Metadata M, Codec<K, V, M> C>
+class Refusals {
+ public:
+  using EntryType = Entry<K, V, M>;
+
+  Refusals(RefusalHook<K, V, M> hook, Reports& reports) : hook_(std::move(hook)), reports_(reports) {}
+
+  const RefusalHook<K, V, M>& hook() const noexcept { return hook_; }
+
+  void hand_over(std::string_view name_space, std::span<const EntryType> entries, const Error& why, SteadyTime now) {
+    if (!hook_) return;
+    try {
+      hook_(name_space, entries, why);
+    } catch (const std::exception& failure) {
+      hook_failures_.add();
+      reports_.add(now, std::string{"on_refused threw: "} + failure.what());
+    } catch (...) {
+      hook_failures_.add();
+      reports_.add(now, "on_refused threw something that is no std::exception");
+    }
   }
-}
+
+  /// Of a registration that the transport has denied, with what it knows of why. One that cannot be read is nobody's.
+  void hand_over_denied(std::string_view name_space, ByteView message, const Error& why, SteadyTime now) {
+    std::vector<EntryType> entries;
+    if (!hook_ || decode_registration<C>(message, entries)) return;
+    hand_over(name_space, entries, why, now);
+  }
+
+  void add_to(HubStats& stats) const noexcept { stats.hook_failures += hook_failures_.load(); }
+
+ private:
+  RefusalHook<K, V, M> hook_;
+  Reports& reports_;
+  detail::Counter hook_failures_;
+};
 
 }  // namespace registry

@@ -65,7 +65,6 @@ class ZmqTransport {
     const SteadyTime start = now();
     try {
       Borrowed connection(*state_);
-      if (exchange.waits()) state_->watch(*connection);
       Wait outcome = state_->send(*connection, {exchange.envelope(), exchange.message()}, deadline);
       if (outcome == Wait::ready) {
         outcome = receive(*connection, exchange, start, deadline);
@@ -92,7 +91,8 @@ class ZmqTransport {
     try {
       Borrowed connection(*state_);
       // Or answers to many of these would fill the connection.
-      while (connection->inbox.receive(connection->socket) != detail::Inbox::Received::nothing) {}
+      while (connection->inbox.receive(connection->socket) != detail::Inbox::Received::nothing) {
+      }
       if (connection->send({envelope, message}) == 0) connection.keep();
     } catch (const std::exception&) {
       // Closed, or no memory, or no socket: nobody relies on it.
@@ -150,8 +150,8 @@ class ZmqTransport {
   struct Connection : Socket {
     using Socket::Socket;
     detail::Inbox inbox{detail::max_answer_frames};
-    /// Its last query was not answered. After a second one in a row it is replaced: libzmq gives a connection up for good
-    /// (after an answer above max_message_size, for instance) and does not say so.
+    /// Its last query was not answered. After a second one in a row it is replaced: libzmq gives a connection up for
+    /// good (after an answer above max_message_size, for instance) and does not say so.
     bool is_suspect = false;
     std::unique_ptr<Connection> next;  // among the idle ones
   };
@@ -160,24 +160,42 @@ class ZmqTransport {
     explicit State(ZmqTransportConfig given)
         : config(detail::checked(std::move(given))),
           context(detail::context_or_own(std::exchange(config.context, nullptr))),
-          registrations(detail::open_client_socket(*context, zmq::socket_type::push, config, true)),
+          registrations(
+              detail::open_client_socket(*context, zmq::socket_type::push, config, true, detail::Hears::refusals)),
           idle(connect()),
           idle_count(1),
           deadlines(config.log) {}
 
     std::unique_ptr<Connection> connect() {
       // Where there are no keys a hub can refuse nobody, and what has no answer twice in a row is replaced in any case.
-      auto opened = detail::open_client_socket(*context, zmq::socket_type::dealer, config, config.curve.has_value());
+      auto opened = detail::open_client_socket(
+          *context, zmq::socket_type::dealer, config, config.curve.has_value(), detail::Hears::refusals);
       detail::zmq_attempt("set up a ZeroMQ socket", [&] {
         opened.socket.set(zmq::sockopt::rcvtimeo, static_cast<int>(patience.count()));
       });
       return std::make_unique<Connection>(std::move(opened));
     }
 
-    void watch(Connection& connection) {
-      if (connection.watch) return;
-      connection.watch =
-          std::make_unique<detail::ConnectionWatch>(*context, connection.socket, config.query_addr, config, true);
+    /// Watches the connection of a call that waits for long; false if it has been before.
+    bool watch(Connection& connection) {
+      if (!connection.watch) {
+        connection.watch =
+            std::make_unique<detail::ConnectionWatch>(*context, connection.socket, config.query_addr, config, true);
+        return true;
+      }
+      return connection.watch->hear(detail::Hears::everything);
+    }
+
+    /// For a connection that may not be used for long: nobody reads what its watch is told. False if it is of no use.
+    bool watch_less(Connection& connection) const noexcept {
+      if (!connection.watch) return true;
+      try {
+        if (!config.curve) connection.watch.reset();
+        if (connection.watch) connection.watch->hear(detail::Hears::refusals);
+        return true;
+      } catch (const std::exception&) {
+        return false;
+      }
     }
 
     /// Counts a call that is in progress, so that `close` can wait for it.
@@ -210,6 +228,7 @@ class ZmqTransport {
 
     void give_back(std::unique_ptr<Connection> connection, bool keep) noexcept {
       connection->inbox.clear();
+      keep = keep && watch_less(*connection);
       std::unique_lock lock(mutex);
       if (keep && !closed && idle_count < config.max_idle_connections) {
         connection->next = std::exchange(idle, nullptr);
@@ -343,7 +362,8 @@ class ZmqTransport {
     int flags = deadline > start + patience ? 0 : ZMQ_DONTWAIT;
     while (true) {
       const auto received = connection.inbox.receive(connection.socket, flags);
-      if (received == detail::Inbox::Received::message && exchange.accept(connection.inbox.frames())) return Wait::ready;
+      if (received == detail::Inbox::Received::message && exchange.accept(connection.inbox.frames()))
+        return Wait::ready;
       if (received == detail::Inbox::Received::nothing) {
         if (flags == ZMQ_DONTWAIT) {
           if (is_to_be_sent_again(connection, exchange)) {
@@ -364,10 +384,12 @@ class ZmqTransport {
 
   /// Whether the query is lost, or may be, with its connection, which is there again.
   template <Exchange E>
-  static bool is_to_be_sent_again(Connection& connection, E& exchange) {
+  bool is_to_be_sent_again(Connection& connection, E& exchange) {
+    // Only now, for it costs as much as an answer, which most calls have by now. What happened before nobody knows.
+    const bool may_be_lost = exchange.waits() && state_->watch(connection);
     if (!connection.watch) return false;
     const auto news = connection.watch->update(std::chrono::steady_clock::now());
-    if (news == detail::ConnectionNews::none) return false;
+    if (!may_be_lost && news == detail::ConnectionNews::none) return false;
     // Where nobody was let in nothing was taken in.
     return exchange.ask_again() || news == detail::ConnectionNews::replaced;
   }

@@ -26,6 +26,14 @@ enum class ConnectionNews {
   replaced,  ///< it was refused and is being made anew: what was sent before is lost
 };
 
+/// What a watch is told of.
+enum class Hears {
+  everything,
+  /// Of what libzmq does not mend by itself, which therefore is the last that it tells until the watch is asked: where
+  /// nobody asks for long, nothing piles up.
+  refusals,
+};
+
 /// Hears of what becomes of the connection of a client's socket. One that is lost libzmq makes anew by itself, but not
 /// one whose handshake failed, for instance because the hub does not know the client's key: that is made anew here,
 /// after a pause that doubles for as long as it fails. To be used by who may use the socket, and gone before it closes.
@@ -34,20 +42,34 @@ class ConnectionWatch {
   /// `has_stood`: whether the connection may stand already. Throws RegistryError{TransportError}, for instance if the
   /// context has no room for the sockets that this takes.
   ConnectionWatch(zmq::context_t& context, zmq::socket_ref socket, std::string address,
-                  const ZmqTransportConfig& config, bool has_stood)
-      : socket_(socket),
+                  const ZmqTransportConfig& config, bool has_stood, Hears what = Hears::everything)
+      : context_(context),
+        socket_(socket),
         address_(std::move(address)),
         first_pause_(std::max(config.reconnect_interval, shortest_pause)),
         longest_pause_(std::max(config.reconnect_interval_max, first_pause_)),
         pause_(first_pause_),
         has_stood_(has_stood),
-        events_(zmq_attempt("open a socket for events", [&] { return open(context, socket); })),
+        hears_(what),
+        events_(open()),
         descriptor_(event_descriptor(events_)) {}
   ConnectionWatch(const ConnectionWatch&) = delete;
   ConnectionWatch& operator=(const ConnectionWatch&) = delete;
 
   /// First nothing more is to be told: libzmq's thread would wait for ever to tell it to nobody.
-  ~ConnectionWatch() { zmq_socket_monitor(socket_.handle(), nullptr, 0); }
+  ~ConnectionWatch() { close(); }
+
+  /// From now on it is told of this; false if it is already. Throws as the constructor does, and is of no use then.
+  bool hear(Hears what) {
+    if (std::exchange(hears_, what) == what) return false;
+    update(std::chrono::steady_clock::now());
+    // What it was not told of may have been anything.
+    has_stood_ = true;
+    close();
+    events_ = open();
+    descriptor_ = event_descriptor(events_);
+    return true;
+  }
 
   /// Readable when something may have happened. Edge-triggered: sleep on it only after `update`.
   int descriptor() const noexcept { return descriptor_; }
@@ -60,7 +82,7 @@ class ConnectionWatch {
     bool is_renewed = false;
     while (inbox_.receive(events_) != Inbox::Received::nothing) is_renewed = take(now) || is_renewed;
     if (due_ && *due_ <= now) {
-      reconnect();
+      reconnect(now);
       return ConnectionNews::replaced;
     }
     return is_renewed ? ConnectionNews::renewed : ConnectionNews::none;
@@ -70,22 +92,27 @@ class ConnectionWatch {
   /// Against an interval of 0: each try costs the hub a handshake.
   static constexpr std::chrono::milliseconds shortest_pause{10};
 
-  static zmq::socket_t open(zmq::context_t& context, zmq::socket_ref watched) {
-    static std::atomic<std::uint64_t> count = 0;
-    const std::string address = "inproc://registry-connection-" + std::to_string(++count);
-    zmq::socket_t events(context, zmq::socket_type::pair);
-    events.set(zmq::sockopt::linger, 0);
-    // libzmq's thread waits while there is no room for an event, or nobody to tell it to, and with it everything does.
-    events.set(zmq::sockopt::sndhwm, 0);
-    events.set(zmq::sockopt::rcvhwm, 0);
-    // Few and far between, so that they do not pile up where nobody asks: each of these takes a handshake.
-    constexpr int wanted =
-        ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
-    if (zmq_socket_monitor(watched.handle(), address.c_str(), wanted) != 0) throw zmq::error_t();
-    // Not before: libzmq ends the process if a context ends with a connection to what was never bound, and no room.
-    events.connect(address);
-    return events;
+  zmq::socket_t open() {
+    return zmq_attempt("open a socket for events", [&] {
+      static std::atomic<std::uint64_t> count = 0;
+      const std::string address = "inproc://registry-connection-" + std::to_string(++count);
+      zmq::socket_t events(context_, zmq::socket_type::pair);
+      events.set(zmq::sockopt::linger, 0);
+      // libzmq's thread waits while there is no room for an event, or nobody to tell it to, and with it everything
+      // does.
+      events.set(zmq::sockopt::sndhwm, 0);
+      events.set(zmq::sockopt::rcvhwm, 0);
+      // Few and far between, so that they do not pile up where somebody asks now and then: each takes a handshake.
+      constexpr int refusals = ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
+      const int wanted = hears_ == Hears::refusals ? refusals : refusals | ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+      if (zmq_socket_monitor(socket_.handle(), address.c_str(), wanted) != 0) throw zmq::error_t();
+      // Not before: libzmq ends the process if a context ends with a connection to what was never bound, and no room.
+      events.connect(address);
+      return events;
+    });
   }
+
+  void close() noexcept { zmq_socket_monitor(socket_.handle(), nullptr, 0); }
 
   /// Whether the connection stands again that has stood before.
   bool take(SteadyTime now) {
@@ -97,12 +124,16 @@ class ConnectionWatch {
       due_.reset();
       return std::exchange(has_stood_, true);
     }
-    if (!due_) due_ = now + pause_;
+    if (due_) return false;
+    // A try does not take so long: the connection has stood meanwhile.
+    if (now - tried_at_ > 2 * longest_pause_) pause_ = first_pause_;
+    due_ = now + pause_;
     return false;
   }
 
-  void reconnect() {
+  void reconnect(SteadyTime now) {
     due_.reset();
+    tried_at_ = now;
     pause_ = std::min(2 * pause_, longest_pause_);
     has_stood_ = false;
     zmq_attempt("connect anew to \"" + address_ + "\"", [&] {
@@ -111,13 +142,16 @@ class ConnectionWatch {
     });
   }
 
+  zmq::context_t& context_;
   zmq::socket_ref socket_;
   std::string address_;
   std::chrono::milliseconds first_pause_;
   std::chrono::milliseconds longest_pause_;
   std::chrono::milliseconds pause_;
   std::optional<SteadyTime> due_;
+  SteadyTime tried_at_{};  // anew
   bool has_stood_;
+  Hears hears_;
   zmq::socket_t events_;
   int descriptor_;
   Inbox inbox_{2};

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -61,6 +62,23 @@ TEST_CASE("who has no keys, another hub's, or a key that is not on the list is l
 TEST_CASE("an empty list lets nobody in") {
   KeyedHub hub({});
   CHECK(fates(hub.endpoints(), CurveClient{hub.secret.public_key(), CurveSecretKey::random()}) == both_refused);
+}
+
+TEST_CASE("a hub that closes lets nobody in who was not let in before") {
+  const auto stranger = CurveSecretKey::random();
+  zmq_test::RestartedHub place(std::vector<CurveAllowedClient>{});
+  // Sockets close in the background: each of the visitors comes at another moment of that.
+  for (int round = 0; round < 30; ++round) {
+    const std::string address = place.hub->endpoints().query_addr;
+    std::deque<Visitor> visitors;
+    std::thread closing([&] { place.hub.reset(); });
+    for (int i = 0; i < 6; ++i) {
+      visitors.emplace_back(zmq::socket_type::dealer, address, CurveClient{place.secret.public_key(), stranger});
+    }
+    closing.join();
+    place.restart(std::vector<CurveAllowedClient>{});
+    for (Visitor& visitor : visitors) CHECK(visitor.fate() != "let in");
+  }
 }
 
 TEST_CASE("a client with keys talks to no hub without") {

@@ -240,6 +240,7 @@ class ZmqHubTransport {
         detail::zmq_attempt("set up keys", [&] {
           socket.set(zmq::sockopt::curve_server, true);
           socket.set(zmq::sockopt::zap_domain, zap->name());
+          detail::require_zap_handler(socket);
           detail::set_bytes(socket, ZMQ_CURVE_SECRETKEY, config.curve->secret_key.bytes());
         });
       }

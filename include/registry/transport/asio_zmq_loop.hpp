@@ -572,7 +572,6 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   void follow_connections(SteadyTime time) {
-    registrations_socket_->update(time);
     const ConnectionNews news = queries_socket_->update(time);
     if (news != ConnectionNews::none) ask_again(time);
     // Where nobody was let in nothing was taken in.
@@ -721,7 +720,11 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     return true;
   }
 
-  bool send_batch(const Batch<K>& batch) { return send(*registrations_socket_, batch.message, batch.envelope); }
+  bool send_batch(const Batch<K>& batch) {
+    // Only now: most turns have no batch, and asking costs a system call.
+    registrations_socket_->update(now());
+    return send(*registrations_socket_, batch.message, batch.envelope);
+  }
 
   /// A call of the client's own; null if it has failed already.
   template <class Call, class Done>

@@ -15,12 +15,12 @@ target_compile_definitions(registry_dev_options INTERFACE ASIO_NO_DEPRECATED)
 # Not optimised: it compiles in less than half the time, and nothing is optimised away that a sanitizer could report.
 if(REGISTRY_SANITIZE STREQUAL "address,undefined")
   target_compile_options(registry_dev_options INTERFACE
-    -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g
+    -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g1
   )
   target_compile_definitions(registry_dev_options INTERFACE _GLIBCXX_ASSERTIONS)
   target_link_options(registry_dev_options INTERFACE -fsanitize=address,undefined)
 elseif(REGISTRY_SANITIZE STREQUAL "thread")
-  target_compile_options(registry_dev_options INTERFACE -fsanitize=thread -fno-omit-frame-pointer -g)
+  target_compile_options(registry_dev_options INTERFACE -fsanitize=thread -fno-omit-frame-pointer -g1)
   # ThreadSanitizer does not understand atomic_thread_fence, which Asio's fenced block is made of.
   target_compile_definitions(registry_dev_options INTERFACE ASIO_DISABLE_FENCED_BLOCK)
   target_link_options(registry_dev_options INTERFACE -fsanitize=thread)

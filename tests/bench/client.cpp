@@ -208,23 +208,19 @@ class Clients {
     report_.judge(name + "to an echo, p99", at_most(1.1, " x"), Spread::of(ratios[3]));
   }
 
-  /// The same without what it is compared with, for profile.sh: lines as bench_load has them.
+  /// What stands in the tables, without what it is compared with, for profile.sh: lines as bench_load has them.
   void only_lone_calls() {
     LoneCalls call(hub());
     call();
-    std::printf("hub's process %d\nclient's process %d\nCPU of both, monotonic\n", hub_.process.pid(), getpid());
-    for (std::uint64_t run = 0; run < runs_; ++run) {
-      const auto cpu = [&] { return hub_.process.cpu_time() + cpu_time_of(getpid()); };
-      const auto cpu_before = cpu();
-      const auto start = Clock::now();
+    only("calls", [&] {
       double calls = 0;
-      for (; Clock::now() < start + time_; ++calls) call();
-      const auto end = Clock::now();
-      std::printf("%.0f calls/s, CPU %.1f ns %.3f %.3f\n", calls / seconds(end - start),
-                  1e9 * seconds(cpu() - cpu_before) / calls, seconds(start.time_since_epoch()),
-                  seconds(end.time_since_epoch()));
-      std::fflush(stdout);
-    }
+      for (const auto end = Clock::now() + time_; Clock::now() < end; ++calls) call();
+      return calls;
+    });
+  }
+
+  void only_asynchronous_calls() {
+    only("keys", [&] { return 100 * pipelined_rate(100) * seconds(time_); });
   }
 
   /// Sixty-four calls in flight: of a hundred keys, each a message, and of one, which the client sends together.
@@ -272,6 +268,23 @@ class Clients {
 
   const Hub& hub() const { return static_cast<const Hub&>(hub_.peer()); }
   const Hub& echo() const { return static_cast<const Hub&>(echo_.peer()); }
+
+  /// `measure()` is run for about `time_`, and returns how many `units` that were.
+  template <class Measure>
+  void only(const char* units, Measure measure) {
+    std::printf("hub's process %d\nclient's process %d\nCPU of both, monotonic\n", hub_.process.pid(), getpid());
+    for (std::uint64_t run = 0; run < runs_; ++run) {
+      const auto cpu = [&] { return hub_.process.cpu_time() + cpu_time_of(getpid()); };
+      const auto cpu_before = cpu();
+      const auto start = Clock::now();
+      const double count = measure();
+      const auto end = Clock::now();
+      std::printf("%.0f %s/s, CPU %.1f ns %.6f %.6f\n", count / seconds(end - start), units,
+                  1e9 * seconds(cpu() - cpu_before) / count, seconds(start.time_since_epoch()),
+                  seconds(end.time_since_epoch()));
+      std::fflush(stdout);
+    }
+  }
 
   double blocking_rate(std::size_t threads) {
     auto client =
@@ -374,6 +387,10 @@ int main(int argc, char** argv) try {
   bench::Clients clients(arguments);
   if (arguments.text("only") == "lone-calls") {
     clients.only_lone_calls();
+    return 0;
+  }
+  if (arguments.text("only") == "asynchronous-calls") {
+    clients.only_asynchronous_calls();
     return 0;
   }
   clients.lone_calls();

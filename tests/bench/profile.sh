@@ -9,6 +9,7 @@
 #   one-client                   claim, with one client of window 16
 #   flood                        claim at half of what is possible, beside a flood of registrations
 #   lone                         one blocking call after the other, the client's process included
+#   asynchronous                 an asynchronous client, window 64, the client's process included
 #   --FLAG VALUE...              a point of your own: all arguments go to bench_load, whose main() has the list
 # From the environment:
 #   BUILD_DIR   where to build (build-bench)
@@ -35,16 +36,17 @@ flags_of() {
     one-client) echo load "${ten[@]}" --window 16 --clients 1 ;;
     flood) echo load "${ten[@]}" --window 64 --rate half --beside store ;;
     lone) echo client --programs "$build_dir" --report "$report" --only lone-calls ;;
+    asynchronous) echo client --programs "$build_dir" --report "$report" --only asynchronous-calls ;;
     *) return 1 ;;
   esac
 }
 
-all=(claim-1M claim claim-50M claim-new match register one-client flood lone)
+all=(claim-1M claim claim-50M claim-new match register one-client flood lone asynchronous)
 own=()
 case ${1:-} in
   '') rows=(claim) ;;
   all) rows=("${all[@]}") ;;
-  --help) sed -n '3,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
+  --help) sed -n '3,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
   --*) rows=(own) own=(load --entries 10000000 --leases 1000000 --window 256 "$@") ;;
   *) rows=("$@") ;;
 esac
@@ -80,15 +82,17 @@ profile() {
     sleep 0.1
   done
   processes=$(sed -n "s/^[a-z]*'s process //p" "$said" | paste -sd,)
-  perf record --quiet -e cpu-clock --freq 2000 --clockid CLOCK_MONOTONIC --pid "$processes" --output "$data" &
+  # Of the whole machine: counted by process, each change of threads costs as much as a message.
+  perf record --quiet --all-cpus -e cpu-clock --freq 2000 --clockid CLOCK_MONOTONIC --output "$data" &
   perf=$!
   wait "$load"
   load=
-  wait "$perf" 2>/dev/null || true  # it ends with the hub
+  kill -INT "$perf"
+  wait "$perf" 2>/dev/null || true
   perf=
   # Not the first, of which perf may have missed something.
   times=$(awk 'NF >= 6 && $1 + 0 > 0 { print $(NF - 1) "," $NF }' "$said" | sort -u | sed 1d | paste -sd' ')
-  perf report --stdio --input "$data" --no-children --sort dso,symbol --field-separator '|' --percent-limit 0 \
+  perf report --stdio --input "$data" --pid "$processes" --no-children --sort dso,symbol --field-separator '|' --percent-limit 0 \
     --time "$times" >"$report/profile-$row.txt"
   awk -F'|' -v row="$row" '
     FILENAME == ARGV[1] {

@@ -516,6 +516,22 @@ TEST_CASE("what a claim holds may be registered at a hub that insists, and has j
   CHECK(bob.match({1, 2, 3}).size() == 2);
 }
 
+TEST_CASE("what was registered once more and has no answer is not said to be refused") {
+  LossyHub hub(insisting());
+  auto alice = worker_of(hub).build();
+  auto claim = alice.claim({1});
+  hub.restart();
+  hub.answers = [registrations = 0](MessageType type) mutable {
+    return type != MessageType::register_entries || ++registrations == 1;
+  };
+  const auto failure = undelivered([&] { (void)claim.register_blocks({{1, 10, {}}}); });
+  REQUIRE(failure);
+  CHECK(failure->as<Timeout>() != nullptr);
+  CHECK(failure->entries() == std::vector<BlockEntry>{{1, 10, {}}});
+  CHECK(std::ranges::count(hub.queries, MessageType::register_entries) > 2);
+  CHECK(alice.match({1}).size() == 1);
+}
+
 TEST_CASE("a refusal by the hub that has granted is the last word") {
   LossyHub hub(insisting());
   auto alice = worker_of(hub).build();

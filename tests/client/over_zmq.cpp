@@ -101,6 +101,19 @@ TEST_CASE("a hub without envelopes serves everything but the extensions") {
   CHECK(is<Unsupported>(error_of([&] { hub.client().name_space("models").build(); })));
 }
 
+TEST_CASE("a claim that would wait at a slow hub without envelopes leaves nothing on its connection") {
+  std::atomic<int> queries = 0;
+  Peer hub([&](Peer& peer, ByteView sender, Frames envelope, ByteView message) {
+    // Long enough for whoever asks again, for instance because the connection stands only now.
+    if (++queries == 1) std::this_thread::sleep_for(50ms);
+    answer_as_rust(peer, sender, envelope, message);
+  });
+  auto worker = hub.client().build();
+  CHECK(is<Unsupported>(error_of([&] { worker.claim({7}, 5s); })));
+  CHECK(worker.can_offload({1, 2}).can_offload == std::vector<Block>{1, 2});
+  CHECK(worker.match({1, 2}) == std::vector<BlockEntry>{{1, 7, {}}});
+}
+
 TEST_CASE("the late answer of a hub without envelopes is not taken for that to a later query") {
   std::atomic<int> queries = 0;
   Bytes late_sender;

@@ -105,6 +105,8 @@ class BlockingDriver {
       auto call = Core::release(claim, std::move(keys));
       {
         const std::lock_guard lock(mutex_);
+        // Whoever returns no envelopes has granted nothing to a claim, and would answer without saying what.
+        if (core_.echoes_envelopes() != true) return;
         core_.begin(call, ++last_request_, transport_.now());
       }
       transport_.post(call.envelope, call.message);
@@ -124,15 +126,14 @@ class BlockingDriver {
       if (claim == nullptr) return add_until(entries, std::nullopt, deadline);
       ClaimedRegistration<EntryType> registration(*claim, entries);
       auto outcomes = add_until(entries, claim->number(), deadline);
-      // Where that fails, what was answered at first stands.
-      attempt("registering once more", [&] {
-        if (!registration.is_refused_though_held(outcomes)) return;
-        if (!registration.is_had_back()) {
-          sync(std::min(deadline, transport_.now() + core_.options().request_timeout), false);
-        }
-        const auto again = registration.to_be_repeated(outcomes);
-        if (!again.empty()) registration.correct(outcomes, add_until(again, claim->number(), deadline));
-      });
+      if (!registration.is_refused_though_held(outcomes)) return outcomes;
+      if (!registration.is_had_back()) {
+        // Where that fails, what was answered stands.
+        attempt("having a claim back",
+                [&] { sync(std::min(deadline, transport_.now() + core_.options().request_timeout), false); });
+      }
+      const auto again = registration.to_be_repeated(outcomes);
+      if (!again.empty()) registration.correct(outcomes, add_until(again, claim->number(), deadline));
       return outcomes;
     } catch (const RegistryError& error) {
       // So that the number given up is on its way.

@@ -72,8 +72,7 @@ concept HubTransport =
 ///                       been granted is given back; nothing if there is nothing to give back
 ///   keep_connection     false if an answer that comes late could be mistaken for a later one on the same connection
 ///   waits               whether the hub may keep it for long, so that its connection may be lost meanwhile
-///   ask_again           the connection was, or may have been, made anew: true if it is to be sent again, as its frames
-///                       are from now on
+///   ask_again           the connection was made anew: true if it is to be sent again, as its frames are from now on
 template <class E>
 concept Exchange = requires(E& exchange, Frames frames) {
   { exchange.envelope() } -> std::convertible_to<ByteView>;

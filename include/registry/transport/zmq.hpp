@@ -65,12 +65,15 @@ class ZmqTransport {
     const SteadyTime start = now();
     try {
       Borrowed connection(*state_);
+      // Before it is sent: what became of its connection in between nobody would know.
+      if (exchange.waits()) state_->watch(*connection);
       Wait outcome = state_->send(*connection, {exchange.envelope(), exchange.message()}, deadline);
       if (outcome == Wait::ready) {
         outcome = receive(*connection, exchange, start, deadline);
         if (outcome == Wait::ready) {
           connection->is_suspect = false;
-          connection.keep();
+          // What may have been sent twice may have two answers.
+          if (!exchange.waits() || exchange.keep_connection()) connection.keep();
           return std::nullopt;
         }
         if (const auto frames = exchange.withdrawal()) connection->send({frames->first, frames->second});
@@ -176,14 +179,14 @@ class ZmqTransport {
       return std::make_unique<Connection>(std::move(opened));
     }
 
-    /// Watches the connection of a call that waits for long; false if it has been before.
-    bool watch(Connection& connection) {
-      if (!connection.watch) {
+    /// Watches the connection for a call that waits for long.
+    void watch(Connection& connection) {
+      if (connection.watch) {
+        connection.watch->hear(detail::Hears::everything);
+      } else {
         connection.watch =
             std::make_unique<detail::ConnectionWatch>(*context, connection.socket, config.query_addr, config, true);
-        return true;
       }
-      return connection.watch->hear(detail::Hears::everything);
     }
 
     /// For a connection that may not be used for long: nobody reads what its watch is told. False if it is of no use.
@@ -384,12 +387,10 @@ class ZmqTransport {
 
   /// Whether the query is lost, or may be, with its connection, which is there again.
   template <Exchange E>
-  bool is_to_be_sent_again(Connection& connection, E& exchange) {
-    // Only now, for it costs as much as an answer, which most calls have by now. What happened before nobody knows.
-    const bool may_be_lost = exchange.waits() && state_->watch(connection);
+  static bool is_to_be_sent_again(Connection& connection, E& exchange) {
     if (!connection.watch) return false;
     const auto news = connection.watch->update(std::chrono::steady_clock::now());
-    if (!may_be_lost && news == detail::ConnectionNews::none) return false;
+    if (news == detail::ConnectionNews::none) return false;
     // Where nobody was let in nothing was taken in.
     return exchange.ask_again() || news == detail::ConnectionNews::replaced;
   }

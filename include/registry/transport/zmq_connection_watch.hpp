@@ -59,16 +59,15 @@ class ConnectionWatch {
   /// First nothing more is to be told: libzmq's thread would wait for ever to tell it to nobody.
   ~ConnectionWatch() { close(); }
 
-  /// From now on it is told of this; false if it is already. Throws as the constructor does, and is of no use then.
-  bool hear(Hears what) {
-    if (std::exchange(hears_, what) == what) return false;
+  /// From now on it is told of this. Throws as the constructor does, and is of no use then.
+  void hear(Hears what) {
+    if (std::exchange(hears_, what) == what) return;
     update(std::chrono::steady_clock::now());
     // What it was not told of may have been anything.
     has_stood_ = true;
     close();
     events_ = open();
     descriptor_ = event_descriptor(events_);
-    return true;
   }
 
   /// Readable when something may have happened. Edge-triggered: sleep on it only after `update`.

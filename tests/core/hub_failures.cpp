@@ -338,3 +338,17 @@ TEST_CASE("a hook that throws where there is no memory to say so does not keep t
   CHECK(hub.stats().entries_registered == 2);
   CHECK(hub.match(alice, {1}).front().value == 11);
 }
+
+TEST_CASE("a denied registration for which there is no memory ends no hub") {
+  const Bytes message = TestHub<Timed>::registration({timed(1), timed(2)});
+  const Error why = HubError{"theirs is denied"};
+  std::size_t left = 0;
+  for (bool is_told = false; !is_told; ++left) {
+    CAPTURE(left);
+    TestHub<Timed> hub;
+    REQUIRE_FALSE(fails_with_allocations(left, [&] { hub.core.denied("theirs", message, why, hub.now); }));
+    is_told = !hub.refused.empty();
+    REQUIRE(left < 100);
+  }
+  CHECK(left > 1);
+}

@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <functional>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -54,10 +55,12 @@ class Refusals {
   }
 
   /// Of a registration that the transport has denied, with what it knows of why. One that cannot be read is nobody's.
-  void hand_over_denied(std::string_view name_space, ByteView message, const Error& why, SteadyTime now) {
+  void hand_over_denied(std::string_view name_space, ByteView message, const Error& why, SteadyTime now) try {
     std::vector<EntryType> entries;
     if (!hook_ || decode_registration<C>(message, entries)) return;
     hand_over(name_space, entries, why, now);
+  } catch (const std::bad_alloc&) {
+    reports_.add_no_memory(now);
   }
 
   void add_to(HubStats& stats) const noexcept { stats.hook_failures += hook_failures_.load(); }

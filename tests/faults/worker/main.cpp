@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A process with one client, for tests/faults: `faults_worker QUERY REGISTER GRANTS NUMBER TTL_MS`. Asks for blocks, by
 // itself and in the name of claims, renews, registers, gives back, forgets and matches them without pause, in an order
-// that its number decides. It carries out one command a line, answers it with a line, and ends where its input does:
+// that its number decides. If that is even, its client is an asynchronous one. It carries out one command a line,
+// answers it with a line, and ends where its input does:
 //   report          a tally
 //   hold KEY COUNT  has a claim of these keys; their number, and its token
 //   progress        has that claim renewed; how many keys it has lost
@@ -29,13 +30,15 @@
 
 #include "faults/grants.hpp"
 #include "faults/tally.hpp"
+#include "faults/worker/asynchronous.hpp"
 
 namespace {
 
 using namespace faults_test;
 using namespace std::chrono_literals;
 using Block = registry::Entry<std::uint64_t, std::uint64_t, registry::NoMetadata>;
-using Client = registry::RegistryClient<std::uint64_t, std::uint64_t, registry::NoMetadata, registry::ZmqTransport>;
+using BlockingClient =
+    registry::RegistryClient<std::uint64_t, std::uint64_t, registry::NoMetadata, registry::ZmqTransport>;
 using Keys = std::vector<std::uint64_t>;
 
 /// An answer that is none, or that belongs to another question, is not among the failures that may be.
@@ -55,22 +58,22 @@ auto again(Action action) {
   }
 }
 
+constexpr auto build_client = [](auto transport) {
+  return registry::client<std::uint64_t, std::uint64_t>(std::move(transport))
+      .request_timeout(300ms)
+      .register_timeout(1s)
+      .resend_interval(100ms)
+      .close_timeout(0ms)
+      .batch_timeout(1ms)
+      .log([](registry::LogLevel, std::string_view) {})  // it would speak of every fault
+      .build();
+};
+
+template <class Client>
 class Worker {
  public:
-  Worker(const registry::ZmqTransportConfig& hub, const std::string& grants, std::uint16_t number,
-         std::chrono::milliseconds ttl)
-      : number_(number),
-        ttl_(ttl),
-        grants_(grants),
-        client_(registry::client<std::uint64_t, std::uint64_t>(registry::ZmqTransport::connect(hub))
-                    .request_timeout(300ms)
-                    .register_timeout(1s)
-                    .resend_interval(100ms)
-                    .close_timeout(0ms)
-                    .batch_timeout(1ms)
-                    .log([](registry::LogLevel, std::string_view) {})  // it would speak of every fault
-                    .build()),
-        random_(number) {
+  Worker(Client& client, const std::string& grants, std::uint16_t number, std::chrono::milliseconds ttl)
+      : number_(number), ttl_(ttl), grants_(grants), client_(client), random_(number) {
     if (number == 0 || number >= 1U << (16U - claim_bits)) throw std::out_of_range("the number of a worker");
   }
 
@@ -131,7 +134,7 @@ class Worker {
 
   /// A claim that is being worked on.
   struct Kept {
-    Client::ClaimType claim;
+    typename Client::ClaimType claim;
     std::uint16_t holder;
     std::optional<std::uint64_t> hub;
   };
@@ -289,17 +292,31 @@ class Worker {
   std::uint16_t number_;
   std::chrono::milliseconds ttl_;
   Grants grants_;
-  Client client_;
+  Client& client_;
   std::mt19937 random_;
   std::uint64_t claims_ = 0;
   std::vector<Kept> kept_;
-  Client::ClaimType held_;  // by command
+  typename Client::ClaimType held_;  // by command
   Tally tally_;
 };
 
 bool has_input() {
   pollfd input{STDIN_FILENO, POLLIN, 0};
   return poll(&input, 1, 0) > 0;
+}
+
+template <class Client>
+void work(Client& client, char** argv) {
+  Worker<Client> worker(
+      client, argv[3], static_cast<std::uint16_t>(std::stoul(argv[4])), std::chrono::milliseconds{std::stol(argv[5])});
+  for (std::string command;;) {
+    if (!has_input()) {
+      worker.work();
+      continue;
+    }
+    if (!std::getline(std::cin, command)) return;
+    std::cout << worker.carry_out(command) << std::endl;
+  }
 }
 
 }  // namespace
@@ -314,17 +331,14 @@ int main(int argc, char** argv) {
     hub.query_addr = argv[1];
     hub.register_addr = argv[2];
     hub.reconnect_interval_max = std::chrono::milliseconds{100};
-    Worker worker(
-        hub, argv[3], static_cast<std::uint16_t>(std::stoul(argv[4])), std::chrono::milliseconds{std::stol(argv[5])});
-    for (;;) {
-      if (!has_input()) {
-        worker.work();
-        continue;
-      }
-      std::string command;
-      if (!std::getline(std::cin, command)) return 0;
-      std::cout << worker.carry_out(command) << std::endl;
+    if (std::stoul(argv[4]) % 2 == 0) {
+      AsynchronousClient client(hub, build_client);
+      work(client, argv);
+    } else {
+      BlockingClient client = build_client(registry::ZmqTransport::connect(hub));
+      work(client, argv);
     }
+    return 0;
   } catch (const std::exception& error) {
     std::cerr << "faults_worker: " << error.what() << '\n';
     return 1;

@@ -92,8 +92,8 @@ profile() {
   perf=
   # Not the first, of which perf may have missed something.
   times=$(awk 'NF >= 6 && $1 + 0 > 0 { print $(NF - 1) "," $NF }' "$said" | sort -u | sed 1d | paste -sd' ')
-  perf report --stdio --input "$data" --pid "$processes" --no-children --sort dso,symbol --field-separator '|' --percent-limit 0 \
-    --time "$times" >"$report/profile-$row.txt"
+  perf report --stdio --input "$data" --pid "$processes" --percentage relative --no-children --sort dso,symbol \
+    --field-separator '|' --percent-limit 0 --time "$times" >"$report/profile-$row.txt"
   awk -F'|' -v row="$row" '
     FILENAME == ARGV[1] {
       if (split($0, cells, " ") >= 6 && cells[1] + 0 > 0) { cost += cells[4]; ++lines }

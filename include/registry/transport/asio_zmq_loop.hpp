@@ -527,8 +527,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void leave(RequestId joint) {
     const std::shared_ptr<Query>* sent = queries_.find(joint);
     if (sent == nullptr || !static_cast<Joint&>(**sent).leave()) return;
+    // It may be on its way back into line, after its connection was refused.
+    const bool is_in_flight = (*sent)->sent_at.has_value();
     queries_.take(joint);
-    --in_flight_;
+    if (is_in_flight) --in_flight_;
   }
 
   /// Gives each call its part of the answer. If there are none, because the hub refuses them all for what may be one

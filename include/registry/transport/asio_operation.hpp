@@ -124,6 +124,8 @@ class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
   std::chrono::nanoseconds wait{};
   /// Whether it is begun anew, and sent again, until there is an answer.
   bool is_resent = false;
+  /// Whether it returns leases of a claim, with nobody who waits for the answer.
+  bool is_give_back = false;
   /// When it fails with Timeout.
   SteadyTime deadline{};
   std::optional<SteadyTime> sent_at;

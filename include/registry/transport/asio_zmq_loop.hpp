@@ -270,8 +270,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     auto ignored = [](const std::shared_ptr<void>&, std::error_code, const std::optional<Error>&, std::uint64_t) {};
     const auto query = std::make_shared<AsioQueryOf<Core, typename Core::Count, decltype(ignored)>>(
         Core::release(given.claim, std::move(given.keys)), ignored);
+    query->is_give_back = true;
     query->id = queries_.add(query, time + core_.options().request_timeout);
     if (is_ordered(given.claim)) return ordered_.push_back({query->id, true});
+    send_give_back(query, time);
+  }
+
+  void send_give_back(const std::shared_ptr<Query>& query, SteadyTime time) {
     if (!begin(query, time)) return;
     drop_answers();
     if (outgoing_.empty() && send(*queries_socket_, query->envelope(), query->message())) {
@@ -293,10 +298,17 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void enter_give_backs(std::vector<Submission>& left) {
     ordered_.clear();
     outgoing_.clear();
+    std::vector<std::shared_ptr<Query>> waiting;
+    queries_.for_each([&](RequestId, const std::shared_ptr<Query>& query) {
+      if (is_unsent_give_back(*query)) waiting.push_back(query);
+    });
+    for (const std::shared_ptr<Query>& query : waiting) send_give_back(query, now());
     for (Submission& call : left) {
       if (auto* given = std::get_if<GiveBack>(&call)) give_back(std::move(*given), now());
     }
   }
+
+  static bool is_unsent_give_back(const Query& query) noexcept { return query.is_give_back && !query.sent_at; }
 
   void refuse(const std::shared_ptr<Query>& query, const std::exception& why) {
     if (queries_.find(query->id) == nullptr) query->fail(Disconnected{why.what()});
@@ -321,13 +333,19 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     return std::min<SteadyTime>(query.deadline, time + core_.options().resend_interval);
   }
 
+  /// What is to be given back is none of the callers' and is sent, now that nothing is in its way.
   void fail_all(const Error& error) {
     outgoing_.clear();
     ordered_.clear();
     hello_.reset();
+    std::vector<std::shared_ptr<Query>> give_backs;
     while (const auto id = writes_.first()) end(**writes_.find(*id), make_error_code(error), error);
     while (const auto id = queries_.first()) {
       const std::shared_ptr<Query> query = *queries_.take(*id);
+      if (is_unsent_give_back(*query)) {
+        give_backs.push_back(query);
+        continue;
+      }
       if (query->sent_at && query->joined == 0) {
         --in_flight_;
         if (core_.echoes_envelopes() != true) is_spent_ = true;
@@ -335,6 +353,11 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       query->fail(error);
       query->give_up_number(core_);
       withdraw(*query);
+    }
+    const SteadyTime time = now();
+    for (const std::shared_ptr<Query>& query : give_backs) {
+      query->id = queries_.add(query, time + core_.options().request_timeout);
+      send_give_back(query, time);
     }
   }
 

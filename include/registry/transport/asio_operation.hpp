@@ -450,6 +450,8 @@ class AsioWrite : public std::enable_shared_from_this<AsioWrite<Core>> {
   std::vector<EntryType> entries;
   bool drain;
   RequestId id = 0;
+  /// When it fails with Timeout, also as what it has become.
+  SteadyTime deadline{};
   /// What it has become, if the hub is to answer it.
   std::weak_ptr<AsioQuery<Core>> acknowledged_as;
 };

@@ -242,7 +242,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   void enter(const std::shared_ptr<Write>& write, SteadyTime time) {
     if (auto error = closed()) return write->fail(std::move(*error));
-    write->id = writes_.add(write, time + core_.options().register_timeout);
+    write->deadline = time + core_.options().register_timeout;
+    write->id = writes_.add(write, write->deadline);
     ordered_.push_back({write->id, false});
     // What one client does to one key takes effect in call order, also while this waits for room.
     core_.expect(write->entries);
@@ -710,7 +711,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     const auto query = std::make_shared<AsioEntriesQuery<Core, typename Core::Register, decltype(done)>>(
         std::shared_ptr<const std::vector<EntryType>>(write, &write->entries), std::nullopt, std::move(done));
     query->is_resent = true;
-    query->deadline = time + core_.options().register_timeout;
+    query->deadline = write->deadline;
     query->id = queries_.add_apart(query, next_try(*query, time));
     write->acknowledged_as = std::weak_ptr<Query>(query);
     writes_.take(write->id);

@@ -279,7 +279,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   void send_give_back(const std::shared_ptr<Query>& query, SteadyTime time) {
     if (!begin(query, time)) return;
-    drop_answers();
+    drop_answers(time);
     if (outgoing_.empty() && send(*queries_socket_, query->envelope(), query->message())) {
       queries_.take(query->id);
     } else {
@@ -446,9 +446,12 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   /// Takes out answers that nobody waits for: nothing else does, and in the end they would fill the connection.
-  void drop_answers() {
+  void drop_answers(SteadyTime time) {
     AsioZmqSocket& from = *queries_socket_;
-    while (in_flight_ == 0 && from.inbox.receive(from.socket) != Inbox::Received::nothing) {
+    while (in_flight_ == 0) {
+      const auto received = from.inbox.receive(from.socket);
+      if (received == Inbox::Received::nothing) break;
+      if (received == Inbox::Received::message) take_answer(from.inbox.frames(), time);
     }
     from.inbox.clear();
   }

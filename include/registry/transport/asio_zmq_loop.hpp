@@ -499,6 +499,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// In progress again under another id, so that an answer to what was sent before is nobody's.
   RequestId rename(Query& query, SteadyTime time) {
     query.sent_at.reset();
+    query.was_sent = false;
     query.id = queries_.add_apart(query.shared_from_this(), query.is_resent ? next_try(query, time) : query.deadline);
     return query.id;
   }
@@ -841,6 +842,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       return false;
     }
     query.sent_at = time;
+    query.was_sent = true;
     last_sent_ = query.id;
     ++in_flight_;
     return true;

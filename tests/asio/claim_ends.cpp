@@ -66,6 +66,37 @@ TEST_CASE("a claim gives back also while its client is being closed") {
   REQUIRE(closed.calls == 0);
 }
 
+TEST_CASE("what a claim gives back behind its own registration is sent when the client or the io_context ends") {
+  const bool is_closed = GENERATE(true, false);
+  ServedHub hub;
+  {
+    asio::io_context io;
+    ZmqTransportConfig config = hub.address();
+    config.register_addr = zmq_test::nowhere().register_addr;
+    config.push_hwm = 1;
+    Client client = builder(io, config).batch_size(1).log({}).build();
+    std::optional<BlockClaim> claim = claim_of(io, client, {1});
+    std::vector<Completed<Blocks>> filling(2);
+    for (auto& outcome : filling) client.async_register_blocks({{7, 70}}, outcome.token());
+    REQUIRE(run_until(io, [&] { return filling[0].calls > 0 && filling[1].calls > 0; }));
+    Completed<RegisterResult<Block>> registered;
+    claim->async_register_blocks({{1, 10}, {7, 71}}, registered.token());
+    claim.reset();
+    io.restart();
+    io.run_for(20ms);
+    REQUIRE(registered.calls == 0);
+    REQUIRE(hub.stats().leases.active == 1);
+    if (is_closed) {
+      Completed<Blocks> closed;
+      client.async_close(0s, closed.token());
+      REQUIRE(run_until(io, [&] { return closed.calls > 0 && registered.calls > 0; }));
+      REQUIRE(registered.failed_with(errc::disconnected));
+      REQUIRE(all_given_back(hub));
+    }
+  }
+  REQUIRE(all_given_back(hub));
+}
+
 TEST_CASE("a claim may end after its client was closed, and its calls end with Disconnected") {
   ServedHub hub;
   asio::io_context io;

@@ -382,6 +382,29 @@ TEST_CASE("nobody takes the answer to what was given back for his own, and the i
   REQUIRE(touched.result == 5);
 }
 
+TEST_CASE("a late answer that comes before something is given back is counted") {
+  Introduced world;
+  Keys keys(100);
+  std::iota(keys.begin(), keys.end(), K{1});
+  Completed<BlockClaim> claimed;
+  world.client.async_claim(keys, 0s, claimed.token());
+  REQUIRE(world.received(1));
+  world.hub.answer(1, claim_answer(std::vector(keys.size(), granted)));
+  REQUIRE(world.hub.run(world.io, [&] { return claimed.calls > 0; }));
+  asio::cancellation_signal signal;
+  Completed<std::uint64_t> touched;
+  world.client.async_touch({1}, asio::bind_cancellation_slot(signal.slot(), touched.token()));
+  REQUIRE(world.received(2));
+  signal.emit(asio::cancellation_type::terminal);
+  REQUIRE(world.hub.run(world.io, [&] { return touched.calls > 0; }));
+  world.hub.answer(2, count_answer(MessageType::touch_response, 1));
+  for (std::size_t i = 0; i < keys.size() && world.client.stats().late_answers == 0; ++i) {
+    claimed.result.release({keys[i]});
+    REQUIRE(world.received(3 + i));
+  }
+  REQUIRE(world.client.stats().late_answers == 1);
+}
+
 TEST_CASE("what is given back bit by bit leaves no answers behind that would fill the connection") {
   zmq_test::InProcess place;
   place.config.hwm = 10;

@@ -4,6 +4,7 @@
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <optional>
 #include <utility>
@@ -24,7 +25,12 @@ constexpr auto conflict = RegisterStatus::lease_conflict;
 
 /// A claim of key 1 whose hub refuses, as the test's last query, that it registers keys 1 and 2.
 struct Refused {
-  Refused() {
+  explicit Refused(std::chrono::nanoseconds register_timeout = 20s)
+      : client(builder(io, hub.address())
+                   .resend_interval(10s)
+                   .register_timeout(register_timeout)
+                   .request_timeout(20s)
+                   .build()) {
     REQUIRE(introduce(hub, io, client));
     hub.confirms = false;
     Completed<BlockClaim> claimed;
@@ -59,7 +65,7 @@ struct Refused {
 
   ScriptedHub hub;
   asio::io_context io;
-  Client client = builder(io, hub.address()).resend_interval(10s).register_timeout(20s).request_timeout(20s).build();
+  Client client;
   BlockClaim claim;
   asio::cancellation_signal signal;
   Completed<RegisterResult<Block>> registered;
@@ -106,17 +112,40 @@ TEST_CASE("what was refused to an asynchronous claim stays refused where its hub
 }
 
 TEST_CASE("a registration that is cancelled before it is made once more ends as it was answered at first") {
-  const bool is_sent = GENERATE(false, true);
   Refused world;
-  if (is_sent) {
-    world.have_claim_back();
-    REQUIRE(world.received(6));
-  }
   world.signal.emit(asio::cancellation_type::terminal);
   REQUIRE(world.is_registered());
   REQUIRE(world.registered.succeeded());
   REQUIRE(world.registered.result.statuses == Statuses{conflict, conflict});
   REQUIRE(introduce(world.hub, world.io, world.client));
+}
+
+TEST_CASE("a registration that was made once more and has no answer has failed, for it may have been stored") {
+  enum class End { cancelled, closed, out_of_time, unreadable };
+  const auto end = GENERATE(End::cancelled, End::closed, End::out_of_time, End::unreadable);
+  Refused world(end == End::out_of_time ? 2s : 20s);
+  world.have_claim_back();
+  REQUIRE(world.received(6));
+  Completed<Blocks> closed;
+  if (end == End::cancelled) world.signal.emit(asio::cancellation_type::terminal);
+  if (end == End::closed) world.client.async_close(0s, closed.token());
+  if (end == End::unreadable) world.hub.answer(5, register_answer({conflict, conflict}));
+  REQUIRE(world.is_registered());
+  REQUIRE(world.registered.calls == 1);
+  REQUIRE(world.registered.code);
+  REQUIRE(world.registered.result.statuses.empty());
+  REQUIRE(world.registered.result.refused == Blocks{{1, 10}, {2, 20}});
+  REQUIRE(world.claim.held() == Keys{1});
+}
+
+TEST_CASE("a registration that was made once more and that the hub does not take ends as it was answered at first") {
+  Refused world;
+  world.have_claim_back();
+  REQUIRE(world.received(6));
+  world.hub.answer(5, text_answer(MessageType::error_response, "not now"));
+  REQUIRE(world.is_registered());
+  REQUIRE(world.registered.succeeded());
+  REQUIRE(world.registered.result.statuses == Statuses{conflict, conflict});
 }
 
 TEST_CASE("a registration that is refused once more is refused") {

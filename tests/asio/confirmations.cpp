@@ -519,6 +519,28 @@ TEST_CASE("registering does not wait for long for a hub that does not say whethe
   REQUIRE(registered.succeeded());
 }
 
+TEST_CASE("a registration that waits to hear whether it is to be acknowledged has no more time because of that") {
+  Doubtful world;
+  Client client = world.build().resend_interval(std::chrono::hours{1}).register_timeout(1s).build();
+  REQUIRE(introduce(world.hub, world.io, client));
+  Completed<Blocks> first;
+  Completed<Blocks> second;
+  client.async_register_blocks({{1, 10}}, first.token());
+  REQUIRE(world.asked(2));
+  REQUIRE(world.hub.type(1) == MessageType::sync);
+  asio::steady_timer later(world.io, 300ms);
+  later.async_wait([&](std::error_code) {
+    client.async_register_blocks({{2, 20}}, second.token());
+    world.hub.answer(1, sync_answer({.incarnation = 7, .flags = hub_insists_on_holder}));
+  });
+  REQUIRE(world.asked(4));
+  REQUIRE(world.hub.type(2) == MessageType::register_entries);
+  REQUIRE(world.hub.type(3) == MessageType::register_entries);
+  REQUIRE(world.hub.run(world.io, [&] { return first.calls > 0; }));
+  REQUIRE(first.failed_with(errc::timeout));
+  REQUIRE(second.calls == 0);
+}
+
 TEST_CASE("an asynchronous client may have every registration acknowledged") {
   Doubtful world;
   Client client = world.build().acknowledged(true).register_timeout(20s).build();

@@ -21,6 +21,7 @@
 #include "asio/common.hpp"
 #include "asio/joint.hpp"
 #include "support/catch.hpp"
+#include "zmq/keys.hpp"
 
 using namespace asio_test;
 
@@ -339,4 +340,37 @@ TEST_CASE("of many calls on many threads each keeps what it was granted, unless 
   REQUIRE(granted_keys > 0);
   REQUIRE(hub.stats().leases.active == granted_keys);
   REQUIRE(hub.stats().leases.released > 0);
+}
+
+TEST_CASE("calls that travel together and run out while they are refused leave nothing in progress") {
+  const auto key = CurveSecretKey::random();
+  const auto secret = CurveSecretKey::random();
+  const zmq_test::SocketDirectory directory;
+  ZmqHubConfig place = directory.hub();
+  place.curve = CurveServer{secret, {zmq_test::allow(key)}};
+  std::optional<ScriptedHub> hub(place);
+  ZmqTransportConfig address = hub->address();
+  address.curve = CurveClient{secret.public_key(), key};
+  address.reconnect_interval = 50ms;
+  address.reconnect_interval_max = 50ms;
+  asio::io_context io;
+  Client client = builder(io, address).request_timeout(600ms).build();
+  REQUIRE(introduce(*hub, io, client));
+  hub.reset();
+  Offloads outcomes(2);
+  const SteadyTime begun = zmq_test::steady_now();
+  for (K i = 0; i < 2; ++i) client.async_can_offload({i}, outcomes[i].token());
+  io.restart();
+  io.poll();
+  const zmq_test::KeyedHub refusing({}, directory.hub(), secret);
+  REQUIRE(run_until(io, [&] { return refusing.log.texts().size() >= 2; }));
+  io.restart();
+  io.run_for(10ms);
+  // Both come due meanwhile: the connection, and the calls.
+  std::this_thread::sleep_until(begun + 700ms);
+  io.restart();
+  io.run_for(zmq_test::limit);
+  REQUIRE(outcomes[0].failed_with(errc::timeout));
+  REQUIRE(outcomes[1].failed_with(errc::timeout));
+  REQUIRE(io.stopped());
 }

@@ -124,9 +124,13 @@ class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
   std::chrono::nanoseconds wait{};
   /// Whether it is begun anew, and sent again, until there is an answer.
   bool is_resent = false;
+  /// Whether it returns leases of a claim, with nobody who waits for the answer.
+  bool is_give_back = false;
   /// When it fails with Timeout.
   SteadyTime deadline{};
   std::optional<SteadyTime> sent_at;
+  /// Whether it was sent since it was begun anew, also where that is not waited for any more: it may have arrived.
+  bool was_sent = false;
   /// The message of several that it was sent in; 0 if it was sent by itself.
   RequestId joined = 0;
 };
@@ -312,8 +316,8 @@ class AsioEntriesQuery : public AsioQueryOf<Core, AnyCall, Completion> {
   bool is_refused_ = false;  // what was sent last: the hub has not applied it
 };
 
-/// A registration in the name of a claim, part of which may be registered once more. Where that fails, what was
-/// answered at first stands.
+/// A registration in the name of a claim, part of which may be registered once more. Where the hub has not got that or
+/// has refused it, what was answered at first stands; where nobody knows, because there is no answer, it has failed.
 template <class Core, class Completion>
 class AsioClaimedQuery final : public AsioEntriesQuery<Core, typename Core::Register, Completion> {
   using Base = AsioEntriesQuery<Core, typename Core::Register, Completion>;
@@ -342,11 +346,17 @@ class AsioClaimedQuery final : public AsioEntriesQuery<Core, typename Core::Regi
   }
 
   void fail(std::error_code code, std::optional<Error> error) override {
-    if (!outcomes_) return Base::fail(code, std::move(error));
+    if (!outcomes_ || may_have_been_repeated(error)) return Base::fail(code, std::move(error));
     Base::succeed(*std::exchange(outcomes_, std::nullopt));
   }
 
  private:
+  bool may_have_been_repeated(const std::optional<Error>& error) const {
+    const bool is_refused =
+        error && (std::holds_alternative<HubError>(*error) || std::holds_alternative<Unsupported>(*error));
+    return this->was_sent && !is_refused;
+  }
+
   AsioNextStep succeed(std::vector<RegisterStatus> outcomes) override {
     if (outcomes_) {
       registration_.correct(*outcomes_, outcomes);
@@ -448,6 +458,8 @@ class AsioWrite : public std::enable_shared_from_this<AsioWrite<Core>> {
   std::vector<EntryType> entries;
   bool drain;
   RequestId id = 0;
+  /// When it fails with Timeout, also as what it has become.
+  SteadyTime deadline{};
   /// What it has become, if the hub is to answer it.
   std::weak_ptr<AsioQuery<Core>> acknowledged_as;
 };

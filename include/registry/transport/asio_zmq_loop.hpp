@@ -242,7 +242,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   void enter(const std::shared_ptr<Write>& write, SteadyTime time) {
     if (auto error = closed()) return write->fail(std::move(*error));
-    write->id = writes_.add(write, time + core_.options().register_timeout);
+    write->deadline = time + core_.options().register_timeout;
+    write->id = writes_.add(write, write->deadline);
     ordered_.push_back({write->id, false});
     // What one client does to one key takes effect in call order, also while this waits for room.
     core_.expect(write->entries);
@@ -270,10 +271,15 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     auto ignored = [](const std::shared_ptr<void>&, std::error_code, const std::optional<Error>&, std::uint64_t) {};
     const auto query = std::make_shared<AsioQueryOf<Core, typename Core::Count, decltype(ignored)>>(
         Core::release(given.claim, std::move(given.keys)), ignored);
+    query->is_give_back = true;
     query->id = queries_.add(query, time + core_.options().request_timeout);
     if (is_ordered(given.claim)) return ordered_.push_back({query->id, true});
+    send_give_back(query, time);
+  }
+
+  void send_give_back(const std::shared_ptr<Query>& query, SteadyTime time) {
     if (!begin(query, time)) return;
-    drop_answers();
+    drop_answers(time);
     if (outgoing_.empty() && send(*queries_socket_, query->envelope(), query->message())) {
       queries_.take(query->id);
     } else {
@@ -293,10 +299,17 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void enter_give_backs(std::vector<Submission>& left) {
     ordered_.clear();
     outgoing_.clear();
+    std::vector<std::shared_ptr<Query>> waiting;
+    queries_.for_each([&](RequestId, const std::shared_ptr<Query>& query) {
+      if (is_unsent_give_back(*query)) waiting.push_back(query);
+    });
+    for (const std::shared_ptr<Query>& query : waiting) send_give_back(query, now());
     for (Submission& call : left) {
       if (auto* given = std::get_if<GiveBack>(&call)) give_back(std::move(*given), now());
     }
   }
+
+  static bool is_unsent_give_back(const Query& query) noexcept { return query.is_give_back && !query.sent_at; }
 
   void refuse(const std::shared_ptr<Query>& query, const std::exception& why) {
     if (queries_.find(query->id) == nullptr) query->fail(Disconnected{why.what()});
@@ -321,13 +334,19 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     return std::min<SteadyTime>(query.deadline, time + core_.options().resend_interval);
   }
 
+  /// What is to be given back is none of the callers' and is sent, now that nothing is in its way.
   void fail_all(const Error& error) {
     outgoing_.clear();
     ordered_.clear();
     hello_.reset();
+    std::vector<std::shared_ptr<Query>> give_backs;
     while (const auto id = writes_.first()) end(**writes_.find(*id), make_error_code(error), error);
     while (const auto id = queries_.first()) {
       const std::shared_ptr<Query> query = *queries_.take(*id);
+      if (is_unsent_give_back(*query)) {
+        give_backs.push_back(query);
+        continue;
+      }
       if (query->sent_at && query->joined == 0) {
         --in_flight_;
         if (core_.echoes_envelopes() != true) is_spent_ = true;
@@ -335,6 +354,11 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       query->fail(error);
       query->give_up_number(core_);
       withdraw(*query);
+    }
+    const SteadyTime time = now();
+    for (const std::shared_ptr<Query>& query : give_backs) {
+      query->id = queries_.add(query, time + core_.options().request_timeout);
+      send_give_back(query, time);
     }
   }
 
@@ -422,9 +446,12 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   /// Takes out answers that nobody waits for: nothing else does, and in the end they would fill the connection.
-  void drop_answers() {
+  void drop_answers(SteadyTime time) {
     AsioZmqSocket& from = *queries_socket_;
-    while (in_flight_ == 0 && from.inbox.receive(from.socket) != Inbox::Received::nothing) {
+    while (in_flight_ == 0) {
+      const auto received = from.inbox.receive(from.socket);
+      if (received == Inbox::Received::nothing) break;
+      if (received == Inbox::Received::message) take_answer(from.inbox.frames(), time);
     }
     from.inbox.clear();
   }
@@ -472,6 +499,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// In progress again under another id, so that an answer to what was sent before is nobody's.
   RequestId rename(Query& query, SteadyTime time) {
     query.sent_at.reset();
+    query.was_sent = false;
     query.id = queries_.add_apart(query.shared_from_this(), query.is_resent ? next_try(query, time) : query.deadline);
     return query.id;
   }
@@ -527,8 +555,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void leave(RequestId joint) {
     const std::shared_ptr<Query>* sent = queries_.find(joint);
     if (sent == nullptr || !static_cast<Joint&>(**sent).leave()) return;
+    // It may be on its way back into line, after its connection was refused.
+    const bool is_in_flight = (*sent)->sent_at.has_value();
     queries_.take(joint);
-    --in_flight_;
+    if (is_in_flight) --in_flight_;
   }
 
   /// Gives each call its part of the answer. If there are none, because the hub refuses them all for what may be one
@@ -685,7 +715,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     const auto query = std::make_shared<AsioEntriesQuery<Core, typename Core::Register, decltype(done)>>(
         std::shared_ptr<const std::vector<EntryType>>(write, &write->entries), std::nullopt, std::move(done));
     query->is_resent = true;
-    query->deadline = time + core_.options().register_timeout;
+    query->deadline = write->deadline;
     query->id = queries_.add_apart(query, next_try(*query, time));
     write->acknowledged_as = std::weak_ptr<Query>(query);
     writes_.take(write->id);
@@ -812,6 +842,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       return false;
     }
     query.sent_at = time;
+    query.was_sent = true;
     last_sent_ = query.id;
     ++in_flight_;
     return true;

@@ -55,7 +55,7 @@ enum class RegisterStatus : std::uint8_t {
   lease_conflict = 1,  ///< the hub insists on the holder of the lease, and this client is not
   limit_exceeded = 2,  ///< there is no room
   storage_error = 3,   ///< the storage failed
-  superseded = 4,      ///< it was sent again, and another value is stored, which may be a later one
+  superseded = 4,      ///< it was sent again, or came late, and another value is stored, which may be a later one
 };
 
 /// The highest byte that stands for an S on the wire, where S is what a hub says of one key or entry.

@@ -573,6 +573,24 @@ TEST_CASE("a registration behind one that was lost is sent again when the hub re
   CHECK(alice.match({1}) == std::vector<BlockEntry>{{1, 11, {}}});
 }
 
+TEST_CASE("a registration that comes when the hub waits for it no more takes the place of none behind it") {
+  LossyHub hub;
+  const Losses losses;
+  auto alice = worker_of(hub).resend_interval(3s).register_timeout(10s).on_undelivered(losses).build();
+  hub.stalls = true;
+  alice.register_blocks({{1, 10, {}}, {2, 20, {}}});
+  alice.flush();
+  CHECK(alice.register_acknowledged({{1, 11, {}}}).all_stored());
+  CHECK(std::ranges::count(hub.queries, MessageType::register_entries) == 2);
+  hub.end_stall();
+  CHECK(alice.match({1, 2}) == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
+  hub.advance(3s);
+  CHECK(alice.stats().batches_resent == 0);
+  REQUIRE(losses.all->size() == 1);
+  CHECK(losses.all->front().first == std::vector<BlockEntry>{{1, 10, {}}});
+  CHECK(std::get<HubError>(losses.all->front().second).text == "another value is stored, which may be a later one");
+}
+
 TEST_CASE("nobody asks for claims that hold nothing any more") {
   LossyHub hub;
   auto alice = worker_of(hub).build();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A hub in this process that can be away, lose registrations, and be restarted.
+// A hub in this process that can be away, lose registrations or get them late, and be restarted.
 #pragma once
 
 #include <algorithm>
@@ -51,6 +51,16 @@ class LossyHub {
     }
   }
 
+  /// What was pushed meanwhile comes.
+  void end_stall() {
+    stalls = false;
+    for (const auto& [message, envelope] : std::exchange(on_their_way, {})) take_in(message, envelope);
+  }
+
+  void take_in(ByteView message, ByteView envelope) {
+    hub->core().registration("a peer", envelope, message, instant(), nobody);
+  }
+
   Instant instant() const {
     return {now, WallTime{std::chrono::seconds{1'700'000'000}} +
                      std::chrono::duration_cast<WallTime::duration>(now.time_since_epoch())};
@@ -68,11 +78,13 @@ class LossyHub {
   SteadyTime now{1h};
   bool is_away = false;              // nothing reaches it, and time passes until a call gives up
   bool loses_registrations = false;  // what is pushed
+  bool stalls = false;               // what is pushed comes at the end of it
   std::function<bool(MessageType)> answers = [](MessageType) {
     return true;
-  };                                 // whether an answer to such a query comes
-  std::size_t registrations = 0;     // pushed, whether or not they came
-  std::vector<MessageType> queries;  // that reached it
+  };  // whether an answer to such a query comes
+  std::size_t registrations = 0;                      // pushed, whether or not they came
+  std::vector<MessageType> queries;                   // that reached it
+  std::vector<std::pair<Bytes, Bytes>> on_their_way;  // message and envelope of what was pushed in a stall
   std::unique_ptr<Hub> hub;
   std::vector<std::shared_ptr<Peer>> peers;
 
@@ -116,7 +128,11 @@ class LossyTransport {
   bool push(ByteView message, ByteView envelope, SteadyTime) {
     ++hub_->registrations;
     if (hub_->is_away || hub_->loses_registrations) return true;
-    hub_->hub->core().registration("a peer", envelope, message, hub_->instant(), LossyHub::nobody);
+    if (hub_->stalls) {
+      hub_->on_their_way.emplace_back(Bytes(message.begin(), message.end()), Bytes(envelope.begin(), envelope.end()));
+    } else {
+      hub_->take_in(message, envelope);
+    }
     return true;
   }
 

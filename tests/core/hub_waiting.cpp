@@ -150,6 +150,31 @@ TEST_CASE("a remove that has waited long enough is refused, and changes nothing"
   CHECK(hub.stats().stored == 2);
 }
 
+TEST_CASE("what comes after the wait for it takes the place of what came before it, and of nothing behind it") {
+  TestHub<> hub(waiting_for(1s));
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}});
+  remove_after(hub, alice, 3, {1});
+  hub.pass(1s);
+  hub.tick();
+  REQUIRE(hub.replies.size() == 1);
+  SECTION("in its order") {
+    hub.put(alice, {{1, 11, {}}});
+    hub.put(alice, {{1, 12, {}}});
+    CHECK(hub.core.policy().find(1)->value == 12);
+    CHECK(hub.stats().entries_refused == 0);
+  }
+  SECTION("when a later one has come") {
+    alice.sequence = 2;
+    hub.put(alice, {{1, 12, {}}});
+    alice.sequence = 1;
+    hub.put(alice, {{1, 11, {}}, {2, 21, {}}});
+    CHECK(hub.core.policy().find(1)->value == 12);
+    CHECK(hub.core.policy().find(2)->value == 21);
+    CHECK(hub.stats().entries_refused == 1);
+  }
+}
+
 TEST_CASE("how long a remove has waited is told in whole milliseconds, rounded up") {
   TestHub<> hub(waiting_for(1500us));
   Asker alice = client(1);

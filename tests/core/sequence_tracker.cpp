@@ -193,6 +193,35 @@ TEST_CASE("what is passed over is waited for no more") {
   CHECK_FALSE(sequences.has_applied(bob, 8));
 }
 
+TEST_CASE("what comes when it is waited for no more, and a later one has come, may be older than that") {
+  SequenceTracker sequences(10);
+  sequences.note(alice, 1);
+  sequences.note(alice, 3);
+  sequences.pass_over(alice, 5);
+  // Late, but still in its place: nothing has come behind it.
+  for (const std::uint64_t n : {4U, 5U, 6U}) CHECK(sequences.arrival(alice, n, false) == Arrival::first);
+  CHECK(sequences.arrival(alice, 2, false) == Arrival::unknown);
+  sequences.note(alice, 7);
+  for (const std::uint64_t n : {2U, 4U, 5U}) CHECK(sequences.arrival(alice, n, false) == Arrival::unknown);
+  CHECK(sequences.arrival(alice, 3, false) == Arrival::repeated);
+  // Who follows this one waits for it.
+  CHECK(sequences.arrival(alice, 6, false) == Arrival::first);
+  sequences.pass_over(alice, 2);
+  CHECK(sequences.arrival(alice, 5, false) == Arrival::unknown);
+  sequences.note(alice, 5);
+  CHECK(sequences.arrival(alice, 5, false) == Arrival::repeated);
+  SECTION("also of a client of which nothing else is known") {
+    sequences.pass_over(bob, 2);
+    CHECK(sequences.arrival(bob, 2, false) == Arrival::first);
+    sequences.note(bob, 3);
+    for (const std::uint64_t n : {1U, 2U}) CHECK(sequences.arrival(bob, n, false) == Arrival::unknown);
+  }
+  SECTION("each client for itself") {
+    sequences.note(bob, 7);
+    CHECK(sequences.arrival(bob, 5, false) == Arrival::first);
+  }
+}
+
 TEST_CASE("what has come before is told from what has not") {
   SequenceTracker sequences(10);
   sequences.note(alice, 1);

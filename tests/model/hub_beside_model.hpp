@@ -622,6 +622,7 @@ class HubBesideModel {
     const HubStats stats = hub_->stats();
     seen_["undeliverable"] += stats.undeliverable;
     seen_["repeated"] += stats.repeated;
+    seen_["overtaken"] += model_->overtaken;
     seen_["removed"] += stats.removed;
     seen_["evicted"] += stats.evicted;
     seen_["superseded"] += stats.superseded;

@@ -64,6 +64,7 @@ const std::vector<std::string> always{
     "the hub is stopping",
     "undeliverable",
     "repeated",
+    "overtaken",
     "removed",
     "superseded",
     "lease expired",

@@ -73,8 +73,16 @@ class ModelOfSequences {
     if (refused) one.refused[sequence] = *refused;
   }
 
+  /// Whether it was waited for in vain, and a later one has come since.
+  bool was_overtaken(std::size_t client, std::uint64_t sequence) const {
+    if (!known_.contains(client)) return false;
+    const Client& one = known_.at(client);
+    return one.passed_over.contains(sequence) && one.come.upper_bound(sequence) != one.come.end();
+  }
+
   void pass_over(std::size_t client, std::uint64_t sequence) {
     Client& one = speak(client, sequence);
+    for (std::uint64_t n = 1; n <= sequence; ++n) one.passed_over.insert(n);
     one.mark = std::max(one.mark, sequence);
     while (one.come.contains(one.mark + 1)) ++one.mark;
   }
@@ -118,6 +126,7 @@ class ModelOfSequences {
   struct Client {
     std::uint64_t mark = 0;
     std::set<std::uint64_t> come;
+    std::set<std::uint64_t> passed_over;
     std::map<std::uint64_t, Outcomes> refused;
     std::uint64_t settled = 0;
     std::uint64_t spoke = 0;
@@ -168,6 +177,8 @@ class HubModel {
     std::size_t message = 0;
   } sizes;
   HubStats stats;
+  /// First copies that came behind what did not wait for them any more.
+  std::uint64_t overtaken = 0;
 
   void begin_call(Instant now) {
     now_ = now;
@@ -739,7 +750,9 @@ class HubModel {
       }
       return outcomes;
     }
-    const Outcomes outcomes = store_all(question, entries, question.is_resent);
+    const bool is_overtaken = !question.is_resent && sequences_.was_overtaken(client, sequence);
+    overtaken += is_overtaken ? 1U : 0U;
+    const Outcomes outcomes = store_all(question, entries, question.is_resent || is_overtaken);
     const bool is_whole = std::ranges::count(outcomes, RegisterStatus::stored) == std::ssize(outcomes);
     sequences_.note(client, sequence, is_whole ? std::nullopt : std::optional{outcomes});
     return outcomes;

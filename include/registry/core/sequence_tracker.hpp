@@ -20,7 +20,7 @@ namespace registry {
 enum class Arrival {
   first,     ///< it has not been applied
   repeated,  ///< it has been applied
-  unknown,   ///< it is sent again: applied or not, it is older than what others may have done since
+  unknown,   ///< it is sent again, or comes too late: applied or not, it is older than what may have been done since
 };
 
 /// Which registrations of each client have come, by their numbers. They may come in any order: after a reconnect the
@@ -44,7 +44,8 @@ class SequenceTracker {
     const Client* known = find(client);
     if (known != nullptr && known->run_with(sequence) != known->runs.end()) return Arrival::repeated;
     // Also if it has certainly not come: others may have registered or removed its keys since.
-    return is_resent ? Arrival::unknown : Arrival::first;
+    if (is_resent) return Arrival::unknown;
+    return known != nullptr && known->was_overtaken(sequence) ? Arrival::unknown : Arrival::first;
   }
 
   /// Notes that this registration has been applied; one that was noted before changes nothing.
@@ -58,13 +59,15 @@ class SequenceTracker {
     known->insert(sequence);
   }
 
-  /// Nobody shall wait any more for this registration or for one before it: they may be lost.
+  /// Nobody shall wait any more for this registration or for one before it: they may be lost. Should one come all the
+  /// same, then what was to follow it may have been applied.
   void pass_over(const ClientId& client, std::uint64_t sequence) {
     if (Client* known = find(client)) {
       known->mark = std::max(known->mark, sequence);
+      known->passed_over = std::max(known->passed_over, sequence);
       known->advance();
     } else {
-      add(client, sequence);
+      add(client, sequence)->passed_over = sequence;
     }
   }
 
@@ -152,6 +155,9 @@ class SequenceTracker {
     ClientId client;
     /// Nobody has to wait for a registration up to this one.
     std::uint64_t mark = 0;
+    /// Up to this one, what has not come was waited for, and then no more. Not as `mark`, which also passes what was
+    /// sent before its client was known, and may come by another connection.
+    std::uint64_t passed_over = 0;
     /// Of registrations up to this one it is not certain that all refusals are kept.
     std::uint64_t forgotten_up_to = 0;
     /// What has been applied; ascending, with something missing between any two.
@@ -161,6 +167,11 @@ class SequenceTracker {
     std::vector<Run>::const_iterator run_with(std::uint64_t sequence) const {
       const auto run = std::ranges::lower_bound(runs, sequence, {}, &Run::last);
       return run != runs.end() && run->first <= sequence ? run : runs.end();
+    }
+
+    /// Whether a later one has been applied, which did not wait for this one. Without such a one it is only late.
+    bool was_overtaken(std::uint64_t sequence) const {
+      return sequence <= passed_over && !runs.empty() && runs.back().last > sequence;
     }
 
     void insert(std::uint64_t sequence) {
@@ -223,7 +234,7 @@ class SequenceTracker {
       by_client_.erase(silent.client);
       clients_.erase(order_, order_.front);
     }
-    const auto index = clients_.push_back(order_, {client, mark, 0, {}, {}});
+    const auto index = clients_.push_back(order_, {client, mark, 0, 0, {}, {}});
     by_client_.emplace(client, index);
     return &clients_[index];
   }

@@ -407,7 +407,7 @@ class HubBesideModel {
     model_->begin_call(now_);
     tell_hub();
     tell_model();
-    model_->compare(given_);
+    model_->compare(given_, hub_->stats().stored);
   }
 
   template <class TellModel>

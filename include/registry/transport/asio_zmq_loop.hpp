@@ -297,6 +297,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   /// Of what is left when no turn comes any more: no other call is sent then, and none is in the way.
   void enter_give_backs(std::vector<Submission>& left) {
+    if (is_closed_) return;
     ordered_.clear();
     outgoing_.clear();
     std::vector<std::shared_ptr<Query>> waiting;
@@ -658,7 +659,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     while (!ordered_.empty() && !core_.needs_hello()) {
       const Ordered next = ordered_.front();
       const bool is_over = next.is_query ? queries_.find(next.id) == nullptr : writes_.find(next.id) == nullptr;
-      if (!is_over && !carry_out(next, time)) return;
+      if (!is_over && !carry_out(next, time)) break;
       ordered_.pop_front();
     }
     send_batches();
@@ -738,7 +739,14 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     if (!confirmations_.send_batches()) return false;
     while (core_.batcher().has_batch()) {
       Batch<K> batch = core_.take_batch();
-      if (!send_batch(batch)) {
+      bool is_sent = false;
+      try {
+        is_sent = send_batch(batch);
+      } catch (...) {
+        core_.put_back(std::move(batch));
+        throw;
+      }
+      if (!is_sent) {
         core_.put_back(std::move(batch));
         return false;
       }

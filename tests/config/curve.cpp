@@ -219,11 +219,13 @@ TEST_CASE("a list of clients that is malformed is refused, with its name and lin
   const std::string ann = Secret{}.key.public_key().z85();
   const std::string bob = Secret{}.key.public_key().z85();
   variables.set(hub_key, hub.text);
+  // At the end: the rest of a key may begin with a #, as no key does.
+  const auto shortened = [](const std::string& of) { return of.substr(0, of.size() - 1); };
   const auto check = [&](const std::string& content, const std::string& expected) {
     INFO(content);
     const std::string path = files.write("clients", content);
     variables.set(hub_list, path);
-    const ConfigError error = refusal([] { CurveServer::from_env(); }, {hub.text, secret.text.substr(1), ann, bob});
+    const ConfigError error = refusal([] { CurveServer::from_env(); }, {hub.text, shortened(secret.text), ann, bob});
     CHECK(error.variable == hub_list);
     CHECK(error.value == path);
     CHECK(error.expected == expected);
@@ -232,8 +234,8 @@ TEST_CASE("a list of clients that is malformed is refused, with its name and lin
   const std::string names = "namespaces of 1 to 255 bytes with a comma between two of them, or * for all, in line ";
   check("", "at least one line with " + key);
   check("# nobody\n\n#" + ann, "at least one line with " + key);
-  check(secret.text.substr(1), key + " in line 1");
-  check("# two\n" + ann + "\n\n" + bob.substr(1) + " a", key + " in line 4");
+  check(shortened(secret.text), key + " in line 1");
+  check("# two\n" + ann + "\n\n" + shortened(bob) + " a", key + " in line 4");
   check(ann + ",models", key + " in line 1");
   check(" " + ann, key + " in line 1");
   check("//nobody", key + " in line 1");

@@ -149,8 +149,8 @@ TEST_CASE("a large query and a large answer arrive whole") {
 
 TEST_CASE("connect_to finds the hub by host and ports") {
   const EchoHub hub;
-  auto transport = ZmqTransport::connect_to("127.0.0.1", port_of(hub.endpoints().query_addr),
-                                            port_of(hub.endpoints().register_addr));
+  auto transport = ZmqTransport::connect_to(
+      "127.0.0.1", port_of(hub.endpoints().query_addr), port_of(hub.endpoints().register_addr));
   Query asked = query("id", "question");
   CHECK_FALSE(transport.exchange(asked, soon()));
   CHECK(asked.answer == "re: question");
@@ -676,16 +676,14 @@ TEST_CASE("an answer above max_message_size is not taken, and the connection tha
   CHECK(is<Timeout>(transport.exchange(large, steady_now() + 50ms)));
   Query asked = query("id", std::string(996, 'x'));
   const SteadyTime end = soon();
-  while (transport.exchange(asked, steady_now() + 50ms) && steady_now() < end) {}
+  while (transport.exchange(asked, steady_now() + 50ms) && steady_now() < end) {
+  }
   CHECK(asked.answer.size() == 1'000);
 }
 
 TEST_CASE("transports share a context that is given") {
   const InProcess in_process;
-  ZmqTransportConfig config;
-  config.query_addr = in_process.config.query_addr;
-  config.register_addr = in_process.config.register_addr;
-  config.context = in_process.context;
+  const ZmqTransportConfig config = in_process.client();
   SECTION("closing one leaves the context to the others") {
     const EchoHub hub(in_process.config);
     auto one = ZmqTransport::connect(config);
@@ -714,10 +712,7 @@ TEST_CASE("no more sockets is an error of that call") {
   const InProcess in_process;
   // The hub's two, one for queries, one for registrations, and two for watching that.
   in_process.context->set(zmq::ctxopt::max_sockets, 6);
-  ZmqTransportConfig config;
-  config.query_addr = in_process.config.query_addr;
-  config.register_addr = in_process.config.register_addr;
-  config.context = in_process.context;
+  const ZmqTransportConfig config = in_process.client();
   auto hub = ZmqHubTransport::bind(in_process.config);
   auto transport = ZmqTransport::connect(config);
   Recorder recorder;
@@ -736,8 +731,8 @@ TEST_CASE("no more sockets is an error of that call") {
 }
 
 TEST_CASE("signals disturb neither calls nor the hub") {
-  struct sigaction action {};
-  struct sigaction before {};
+  struct sigaction action{};
+  struct sigaction before{};
   action.sa_handler = [](int) {};  // without SA_RESTART
   sigaction(SIGUSR1, &action, &before);
   {
@@ -766,8 +761,8 @@ TEST_CASE("signals disturb neither calls nor the hub") {
 }
 
 TEST_CASE("signals do not put off a deadline") {
-  struct sigaction action {};
-  struct sigaction before {};
+  struct sigaction action{};
+  struct sigaction before{};
   action.sa_handler = [](int) {};  // without SA_RESTART
   sigaction(SIGUSR1, &action, &before);
   const auto hub = ZmqHubTransport::bind(local_hub());

@@ -127,10 +127,7 @@ TEST_CASE("a connection that is kept for later calls is no longer watched for th
   const InProcess in_process;
   // The hub's two, one for queries, one for registrations, two for watching that, and two for the call that waits.
   in_process.context->set(zmq::ctxopt::max_sockets, 8);
-  ZmqTransportConfig config;
-  config.query_addr = in_process.config.query_addr;
-  config.register_addr = in_process.config.register_addr;
-  config.context = in_process.context;
+  const ZmqTransportConfig config = in_process.client();
   auto hub = ZmqHubTransport::bind(in_process.config);
   auto transport = ZmqTransport::connect(config);
   Recorder recorder;

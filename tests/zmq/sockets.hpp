@@ -94,6 +94,14 @@ struct InProcess {
     made.context = context;
     return made;
   }();
+
+  registry::ZmqTransportConfig client() const {
+    registry::ZmqTransportConfig made;
+    made.query_addr = config.query_addr;
+    made.register_addr = config.register_addr;
+    made.context = context;
+    return made;
+  }
 };
 
 /// A peer that is not ours: a plain socket.
@@ -113,7 +121,8 @@ class Peer {
   /// False if the socket is at its high-water mark.
   bool try_send(const Parts& parts) {
     for (std::size_t i = 0; i < parts.size(); ++i) {
-      const auto flags = zmq::send_flags::dontwait | (i + 1 < parts.size() ? zmq::send_flags::sndmore : zmq::send_flags::none);
+      const auto flags =
+          zmq::send_flags::dontwait | (i + 1 < parts.size() ? zmq::send_flags::sndmore : zmq::send_flags::none);
       if (!socket_.send(zmq::buffer(parts[i]), flags)) {
         if (i > 0) throw std::runtime_error("half a message was sent");
         return false;
@@ -175,8 +184,7 @@ struct Recorder {
   }
 
   void registration(std::string_view sender, std::optional<registry::ByteView> second, registry::ByteView message) {
-    registrations.push_back(
-        {std::string{sender}, second ? std::optional{text(*second)} : std::nullopt, text(message)});
+    registrations.push_back({std::string{sender}, second ? std::optional{text(*second)} : std::nullopt, text(message)});
     order += 'r';
   }
 

@@ -638,7 +638,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   bool reconnect(SteadyTime time) {
     try {
       auto fresh = std::make_shared<AsioZmqSocket>(
-          strand_, open_client_socket(*context_, zmq::socket_type::dealer, config_, true), max_answer_frames);
+          strand_, open_client_socket(*context_, zmq::socket_type::dealer, config_, Hears::everything),
+          max_answer_frames);
       queries_socket_->close(abandoned_linger);
       queries_socket_ = std::move(fresh);
     } catch (const RegistryError& error) {

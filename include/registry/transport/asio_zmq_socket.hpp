@@ -29,8 +29,8 @@ struct AsioZmqSockets {
       : executor(std::move(io)),
         config(checked(std::move(given))),
         context(config.context ? std::exchange(config.context, nullptr) : AsioZmqService::of(executor).zmq_context()),
-        queries(open_client_socket(*context, zmq::socket_type::dealer, config, true)),
-        registrations(open_client_socket(*context, zmq::socket_type::push, config, true, Hears::refusals)) {}
+        queries(open_client_socket(*context, zmq::socket_type::dealer, config, Hears::everything)),
+        registrations(open_client_socket(*context, zmq::socket_type::push, config, Hears::refusals)) {}
 
   asio::any_io_executor executor;
   ZmqTransportConfig config;

@@ -163,16 +163,15 @@ class ZmqTransport {
     explicit State(ZmqTransportConfig given)
         : config(detail::checked(std::move(given))),
           context(detail::context_or_own(std::exchange(config.context, nullptr))),
-          registrations(
-              detail::open_client_socket(*context, zmq::socket_type::push, config, true, detail::Hears::refusals)),
+          registrations(detail::open_client_socket(*context, zmq::socket_type::push, config, detail::Hears::refusals)),
           idle(connect()),
           idle_count(1),
           deadlines(config.log) {}
 
     std::unique_ptr<Connection> connect() {
       // Where there are no keys a hub can refuse nobody, and what has no answer twice in a row is replaced in any case.
-      auto opened = detail::open_client_socket(
-          *context, zmq::socket_type::dealer, config, config.curve.has_value(), detail::Hears::refusals);
+      const auto watched_for = config.curve ? std::optional{detail::Hears::refusals} : std::nullopt;
+      auto opened = detail::open_client_socket(*context, zmq::socket_type::dealer, config, watched_for);
       detail::zmq_attempt("set up a ZeroMQ socket", [&] {
         opened.socket.set(zmq::sockopt::rcvtimeo, static_cast<int>(patience.count()));
       });

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <zmq.hpp>
@@ -39,7 +40,7 @@ struct ClientSocket {
 /// A DEALER for queries or a PUSH for registrations, on its way to the hub.
 /// Throws RegistryError{TransportError}, with the address, for what is none.
 inline ClientSocket open_client_socket(zmq::context_t& context, zmq::socket_type type, const ZmqTransportConfig& config,
-                                       bool is_watched, Hears what = Hears::everything) {
+                                       std::optional<Hears> watched_for) {
   const bool for_queries = type == zmq::socket_type::dealer;
   const std::string& address = for_queries ? config.query_addr : config.register_addr;
   const int hwm = (for_queries ? config.dealer_hwm : config.push_hwm).value_or(config.hwm);
@@ -56,7 +57,7 @@ inline ClientSocket open_client_socket(zmq::context_t& context, zmq::socket_type
   });
   // Before it connects: what comes of that may be known at once.
   std::unique_ptr<ConnectionWatch> watch;
-  if (is_watched) watch = std::make_unique<ConnectionWatch>(context, socket, address, config, false, what);
+  if (watched_for) watch = std::make_unique<ConnectionWatch>(context, socket, address, config, false, *watched_for);
   connect_socket(socket, for_queries ? "queries" : "registrations", address);
   return {std::move(socket), std::move(watch)};
 }

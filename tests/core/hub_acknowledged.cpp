@@ -240,6 +240,25 @@ TEST_CASE("an acknowledged registration that has waited lets those go that wait 
   CHECK(hub.stats().stored == 0);
 }
 
+TEST_CASE("a registration that was given up because too much came behind it overwrites nothing when it comes") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  send(hub, alice, {{1, 20, {}}}, {.sequence = 2, .after = 1});
+  CHECK(hub.replies.empty());
+  // Every second number, until the hub waits no longer for those between.
+  for (std::uint64_t number = 4; hub.replies.empty() && number < 1000; number += 2) {
+    alice.sequence = number - 1;
+    hub.put(alice, {{5, number, {}}});
+  }
+  REQUIRE(hub.replies.size() == 1);
+  CHECK(outcomes(hub.replies[0].message) == Outcomes{stored});
+  alice.sequence = 0;
+  hub.put(alice, {{1, 10, {}}, {2, 21, {}}});
+  CHECK(hub.core.policy().find(1)->value == 20);
+  CHECK(hub.core.policy().find(2)->value == 21);
+  CHECK(hub.stats().entries_refused == 1);
+}
+
 TEST_CASE("a malformed or excessive registration is refused as a query, and changes nothing") {
   HubOptions options;
   options.max_keys_per_query = 1;

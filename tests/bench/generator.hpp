@@ -194,9 +194,14 @@ inline Tally sweep(const Peer& peer, Operation operation, Range range, std::uint
   return tally;
 }
 
-/// Waits until a server that does not reply to `store` has stored the key of this number.
+/// Waits until a server that does not reply to `store` has stored the key of this number, which somebody sent it.
 inline void wait_until_stored(const Peer& peer, std::uint64_t number) {
+  const Clock::time_point end = Clock::now() + std::chrono::minutes{2};
   while (sweep(peer, Operation::match, {number, 1}, 1).found == 0) {
+    if (Clock::now() > end) {
+      throw std::runtime_error(peer.name() + " has not stored within 2 minutes what was sent last: key " +
+                               std::to_string(number));
+    }
     std::this_thread::sleep_for(std::chrono::microseconds{200});
   }
 }
@@ -361,7 +366,9 @@ class Generator {
         }
       }
       check();
-      if (!replies_ && load_.checked) wait_until_stored(requests_.peer(), next_new_ - 1);
+      // A client that has of its core only what others leave may have come to nothing.
+      const bool has_stored = next_new_ > first_new_;
+      if (!replies_ && load_.checked && has_stored) wait_until_stored(requests_.peer(), next_new_ - 1);
       progress_.is_done = true;
       while (phase_ != Phase::tidy_up) std::this_thread::sleep_for(std::chrono::milliseconds{1});
       tidy_up();

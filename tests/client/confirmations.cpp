@@ -532,6 +532,36 @@ TEST_CASE("what was registered once more and has no answer is not said to be ref
   CHECK(alice.match({1}).size() == 1);
 }
 
+TEST_CASE("what the hub does not take when it is registered once more stays as it was answered at first") {
+  LossyHub hub(insisting());
+  auto alice = worker_of(hub).build();
+  auto bob = worker_of(hub).build();
+  auto claim = alice.claim({1, 2});
+  hub.restart();
+  REQUIRE(bob.can_offload({2}).can_offload.size() == 1);
+  hub.refuses = [registrations = 0](MessageType type) mutable {
+    return type == MessageType::register_entries && ++registrations == 2;
+  };
+  CHECK(claim.register_blocks({{1, 10, {}}, {2, 20, {}}}).statuses ==
+        std::vector{RegisterStatus::lease_conflict, RegisterStatus::lease_conflict});
+  CHECK(std::ranges::count(hub.queries, MessageType::register_entries) == 2);
+  CHECK(bob.match({1}).empty());
+}
+
+TEST_CASE("what was registered once more without an answer, and is refused then, may have been stored") {
+  LossyHub hub(insisting());
+  auto alice = worker_of(hub).build();
+  auto claim = alice.claim({1});
+  hub.restart();
+  const auto comes = [&] { return std::ranges::count(hub.queries, MessageType::register_entries); };
+  hub.answers = [&](MessageType type) { return type != MessageType::register_entries || comes() != 2; };
+  hub.refuses = [&](MessageType type) { return type == MessageType::register_entries && comes() > 2; };
+  const auto failure = undelivered([&] { (void)claim.register_blocks({{1, 10, {}}}); });
+  REQUIRE(failure);
+  CHECK(failure->as<HubError>() != nullptr);
+  CHECK(alice.match({1}).size() == 1);
+}
+
 TEST_CASE("a refusal by the hub that has granted is the last word") {
   LossyHub hub(insisting());
   auto alice = worker_of(hub).build();

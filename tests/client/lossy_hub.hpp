@@ -82,6 +82,7 @@ class LossyHub {
   std::function<bool(MessageType)> answers = [](MessageType) {
     return true;
   };  // whether an answer to such a query comes
+  std::function<bool(MessageType)> refuses = [](MessageType) { return false; };  // whether it takes no such query now
   std::size_t registrations = 0;                      // pushed, whether or not they came
   std::vector<MessageType> queries;                   // that reached it
   std::vector<std::pair<Bytes, Bytes>> on_their_way;  // message and envelope of what was pushed in a stall
@@ -149,6 +150,10 @@ class LossyTransport {
     bool answered = false;
     const bool is_lost = !hub_->answers(type_of(message));
     const auto take = [&](Frames frames) { return is_lost || accept(frames); };
+    if (hub_->refuses(type_of(message))) {
+      const Bytes refusal = words(MessageType::error_response, "not now");
+      return accept(std::array<ByteView, 2>{envelope, refusal});
+    }
     hub_->hub->core().query(
         as_bytes(peer_->routing_id), Frames{&envelope, 1}, message, hub_->instant(), reply_of(take, answered));
     return answered && !is_lost;

@@ -4,9 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <variant>
 #include <vector>
 
 #include <registry/core/claim_state.hpp>
+#include <registry/error.hpp>
 #include <registry/message.hpp>
 
 namespace registry {
@@ -44,6 +46,13 @@ class ClaimedRegistration {
       places_.push_back(i);
     }
     return again;
+  }
+
+  /// Whether this says that none of those was registered: what was answered at first stands then. Of a call that was
+  /// sent and ends otherwise, or was sent again for want of an answer, nobody knows what has become of it.
+  template <class Call>
+  static bool is_refusal(const Error& error, const Call& call) {
+    return !call.resent && (std::holds_alternative<HubError>(error) || std::holds_alternative<Unsupported>(error));
   }
 
   /// Puts what has become of those in its place.

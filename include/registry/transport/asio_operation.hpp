@@ -352,9 +352,7 @@ class AsioClaimedQuery final : public AsioEntriesQuery<Core, typename Core::Regi
 
  private:
   bool may_have_been_repeated(const std::optional<Error>& error) const {
-    const bool is_refused =
-        error && (std::holds_alternative<HubError>(*error) || std::holds_alternative<Unsupported>(*error));
-    return this->was_sent && !is_refused;
+    return this->was_sent && !(error && registration_.is_refusal(*error, this->call()));
   }
 
   AsioNextStep succeed(std::vector<RegisterStatus> outcomes) override {

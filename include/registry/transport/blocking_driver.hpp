@@ -132,8 +132,7 @@ class BlockingDriver {
         attempt("having a claim back",
                 [&] { sync(std::min(deadline, transport_.now() + core_.options().request_timeout), false); });
       }
-      const auto again = registration.to_be_repeated(outcomes);
-      if (!again.empty()) registration.correct(outcomes, add_until(again, claim->number(), deadline));
+      register_once_more(registration, outcomes, claim->number(), deadline);
       return outcomes;
     } catch (const RegistryError& error) {
       // So that the number given up is on its way.
@@ -307,9 +306,30 @@ class BlockingDriver {
     return core_.acknowledges_all(false) == true;
   }
 
+  /// Registers once more what is to be, and puts what has become of it into the outcomes. Where that cannot be sent, or
+  /// is refused, what was answered stands.
+  void register_once_more(ClaimedRegistration<EntryType>& registration, std::vector<RegisterStatus>& outcomes,
+                          std::uint64_t claim, SteadyTime deadline) {
+    std::optional<typename Core::Register> call;
+    attempt("registering once more", [&] {
+      const auto again = registration.to_be_repeated(outcomes);
+      if (!again.empty()) call = Core::registration(again, claim);
+    });
+    if (!call) return;
+    try {
+      registration.correct(outcomes, add_until(*call, deadline));
+    } catch (const RegistryError& error) {
+      if (!registration.is_refusal(error.error(), *call)) throw;
+    }
+  }
+
   std::vector<RegisterStatus> add_until(std::span<const EntryType> entries, std::optional<std::uint64_t> claim,
                                         SteadyTime deadline) {
     auto call = Core::registration(entries, claim);
+    return add_until(call, deadline);
+  }
+
+  std::vector<RegisterStatus> add_until(typename Core::Register& call, SteadyTime deadline) {
     while (true) {
       const SteadyTime next = transport_.now() + core_.options().resend_interval;
       auto outcome = try_once(call, std::min(deadline, next));

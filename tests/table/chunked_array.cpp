@@ -16,14 +16,13 @@
 
 #include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
+#include "table/huge_page.hpp"
 
 using namespace registry::test;
 using registry::detail::ChunkedArray;
 using registry::detail::HugePageAllocator;
 
 namespace {
-
-constexpr std::size_t page = std::size_t{2} << 20U;
 
 /// So large that there are few to a chunk, and a test passes through many chunks.
 struct Large {
@@ -63,10 +62,10 @@ TEST_CASE("an array that has been populated touches no new memory as it grows, a
 }
 
 TEST_CASE("a chunk is of 2 to 4 MiB") {
-  CHECK(ChunkedArray<std::uint32_t>::chunk_size * sizeof(std::uint32_t) == page);
+  CHECK(ChunkedArray<std::uint32_t>::chunk_size * sizeof(std::uint32_t) == huge_page);
   CHECK(ChunkedArray<std::array<std::byte, 24>>::chunk_size == 131'072);
   CHECK(Larges::chunk_size == 32);
-  CHECK(ChunkedArray<std::array<std::byte, page + 1>>::chunk_size == 1);
+  CHECK(ChunkedArray<std::array<std::byte, huge_page + 1>>::chunk_size == 1);
 }
 
 TEST_CASE("an array of chunks holds what a vector would") {
@@ -116,7 +115,7 @@ TEST_CASE("chunks begin with a cache line, and huge ones with a huge page") {
   }
   for (std::size_t i = 0; i < 3 * chunk; i += chunk) {
     CHECK(is_aligned(small[i], 64));
-    CHECK(is_aligned(huge[i], page));
+    CHECK(is_aligned(huge[i], huge_page));
   }
 }
 
@@ -125,9 +124,9 @@ TEST_CASE("growing asks for a chunk at a time, and never for all there is at onc
   const Allocations asked = allocations_of([&] {
     for (std::uint64_t i = 0; i < 2'000'000; ++i) array.push_back(i);
   });
-  CHECK(asked.largest == page);
+  CHECK(asked.largest == huge_page);
   // The first chunk doubles until it is full; those behind it are asked for once.
-  CHECK(asked.total < 2'000'000 * sizeof(std::uint64_t) + 3 * page);
+  CHECK(asked.total < 2'000'000 * sizeof(std::uint64_t) + 3 * huge_page);
   bool same = true;
   for (std::uint64_t i = 0; i < 2'000'000; ++i) same = same && array[i] == i;
   CHECK(same);

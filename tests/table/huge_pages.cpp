@@ -14,14 +14,14 @@
 #include <unistd.h>
 
 #include "support/catch.hpp"
+#include "table/huge_page.hpp"
 
 using registry::detail::ChunkedArray;
 using registry::detail::HugePageAllocator;
 using registry::detail::KeyIndex;
+using registry::test::huge_page;
 
 namespace {
-
-constexpr std::size_t page = std::size_t{2} << 20U;
 
 struct Advice {
   std::uintptr_t begin;
@@ -33,8 +33,8 @@ std::vector<Advice> advised;
 std::size_t advised_bytes() {
   std::size_t bytes = 0;
   for (const Advice& one : advised) {
-    CHECK(one.begin % page == 0);
-    CHECK(one.size % page == 0);
+    CHECK(one.begin % huge_page == 0);
+    CHECK(one.size % huge_page == 0);
     bytes += one.size;
   }
   return bytes;
@@ -82,23 +82,23 @@ TEST_CASE("a large index lies in huge pages, a small one does not") {
   CHECK(advised_bytes() == 0);
   fill(index, 3'000'000);
   // Five bytes a number are the least that it can do with, and the first chunk is a small one's.
-  CHECK(advised_bytes() > 3'000'000 * 5 - page);
+  CHECK(advised_bytes() > 3'000'000 * 5 - huge_page);
   CHECK(advised_bytes() < 3'000'000 * 12);
 }
 
 TEST_CASE("the chunks of an array are whole huge pages, whatever the size of its elements") {
-  CHECK(advised_for_elements<8>(1'000'000) == 4 * page);
-  CHECK(advised_for_elements<16>(1'000'000) == 8 * page);
-  CHECK(advised_for_elements<24>(1'000'000) == 12 * page);
-  CHECK(advised_for_elements<40>(1'000'000) == 20 * page);
-  CHECK(advised_for_elements<56>(1'000'000) == 28 * page);
-  CHECK(advised_for_elements<88>(1'000'000) == 44 * page);
+  CHECK(advised_for_elements<8>(1'000'000) == 4 * huge_page);
+  CHECK(advised_for_elements<16>(1'000'000) == 8 * huge_page);
+  CHECK(advised_for_elements<24>(1'000'000) == 12 * huge_page);
+  CHECK(advised_for_elements<40>(1'000'000) == 20 * huge_page);
+  CHECK(advised_for_elements<56>(1'000'000) == 28 * huge_page);
+  CHECK(advised_for_elements<88>(1'000'000) == 44 * huge_page);
 }
 
 TEST_CASE("chunks of elements of an odd size are not larger for being whole pages than 32 MiB") {
   using Odd = std::array<std::byte, 257>;
   CHECK(ChunkedArray<Odd, HugePageAllocator<Odd>>::chunk_size == 65'536);
-  using Larger = std::array<std::byte, 2 * page>;
+  using Larger = std::array<std::byte, 2 * huge_page>;
   CHECK(ChunkedArray<Larger, HugePageAllocator<Larger>>::chunk_size == 1);
 }
 
@@ -106,12 +106,12 @@ TEST_CASE("an array in huge pages is small as long as it has little, and moves n
   advised.clear();
   using Element = std::array<std::byte, 56>;
   ChunkedArray<Element, HugePageAllocator<Element>> array;
-  const std::size_t small = page / 2 / sizeof(Element);
+  const std::size_t small = huge_page / 2 / sizeof(Element);
   array.reserve(small);
   for (std::size_t i = 0; i < small; ++i) array.push_back({});
   CHECK(advised_bytes() == 0);
-  array.reserve(page / sizeof(Element) + 1);
-  CHECK(advised_bytes() == 7 * page);
+  array.reserve(huge_page / sizeof(Element) + 1);
+  CHECK(advised_bytes() == 7 * huge_page);
   const Element* const first = &array[0];
   for (std::size_t i = small; i < decltype(array)::chunk_size; ++i) array.push_back({});
   CHECK(&array[0] == first);

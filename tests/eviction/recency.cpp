@@ -15,12 +15,12 @@ using namespace registry::test;
 
 namespace {
 
-RecencyEviction<FailingStorage> policy_of(std::size_t capacity) { return {FailingStorage{}, capacity}; }
+RecencyEviction<FailingStorage> recency_of(std::size_t capacity) { return {FailingStorage{}, capacity}; }
 
 }  // namespace
 
 TEST_CASE("what was inserted first and not used since leaves first") {
-  auto policy = policy_of(3);
+  auto policy = recency_of(3);
   CHECK(policy.capacity() == std::optional<std::size_t>{3});
   for (const Id key : Ids{5, 3, 9}) insert(policy, entry(key));
   CHECK(insert(policy, entry(1)) == Ids{5});
@@ -29,7 +29,7 @@ TEST_CASE("what was inserted first and not used since leaves first") {
 }
 
 TEST_CASE("a touch is a use") {
-  auto policy = policy_of(3);
+  auto policy = recency_of(3);
   for (const Id key : Ids{1, 2, 3}) insert(policy, entry(key));
   CHECK(policy.touch(1));
   CHECK_FALSE(policy.touch(4));
@@ -38,7 +38,7 @@ TEST_CASE("a touch is a use") {
 }
 
 TEST_CASE("a registration of a stored key is a use") {
-  auto policy = policy_of(3);
+  auto policy = recency_of(3);
   for (const Id key : Ids{1, 2, 3}) insert(policy, entry(key));
   std::vector<LinkEntry> evicted;
   CHECK(policy.insert({1, 100, {}}, evicted).replaced == LinkStored{1, {}});
@@ -47,14 +47,14 @@ TEST_CASE("a registration of a stored key is a use") {
 }
 
 TEST_CASE("a look is no use") {
-  auto policy = policy_of(3);
+  auto policy = recency_of(3);
   for (const Id key : Ids{1, 2}) insert(policy, entry(key));
   CHECK(policy.find(1) != nullptr);
   CHECK(drain(policy) == Ids{1, 2});
 }
 
 TEST_CASE("depth does not matter") {
-  auto policy = policy_of(9);
+  auto policy = recency_of(9);
   insert(policy, entry(1, std::nullopt, 3));
   insert(policy, entry(2, std::nullopt, 900));
   insert(policy, entry(3));
@@ -62,7 +62,7 @@ TEST_CASE("depth does not matter") {
 }
 
 TEST_CASE("a block whose child is stored stays, however long ago it was used") {
-  auto policy = policy_of(3);
+  auto policy = recency_of(3);
   for (const auto& one : {entry(1), entry(2, 1), entry(3)}) insert(policy, one);
   policy.touch(2);
   CHECK(insert(policy, entry(4)) == Ids{3});
@@ -70,7 +70,7 @@ TEST_CASE("a block whose child is stored stays, however long ago it was used") {
 }
 
 TEST_CASE("a block that is a leaf again stands where its own last use puts it") {
-  auto policy = policy_of(9);
+  auto policy = recency_of(9);
   for (const auto& one : {entry(1), entry(2, 1), entry(3), entry(4)}) insert(policy, one);
   SECTION("before those that were used since") { CHECK(drain(policy) == Ids{2, 1, 3, 4}); }
   SECTION("behind those that were used before it was") {
@@ -85,7 +85,7 @@ TEST_CASE("a block that is a leaf again stands where its own last use puts it") 
 }
 
 TEST_CASE("room is never made at the cost of the parent, here too") {
-  auto policy = policy_of(2);
+  auto policy = recency_of(2);
   insert(policy, entry(1));
   insert(policy, entry(2));
   CHECK(insert(policy, entry(3, 1)) == Ids{2});
@@ -94,7 +94,7 @@ TEST_CASE("room is never made at the cost of the parent, here too") {
 }
 
 TEST_CASE("a name that stored blocks wait for is not stored") {
-  auto policy = policy_of(2);
+  auto policy = recency_of(2);
   insert(policy, entry(2, 1));
   CHECK_FALSE(policy.touch(1));
   CHECK(policy.find(1) == nullptr);
@@ -103,7 +103,7 @@ TEST_CASE("a name that stored blocks wait for is not stored") {
 }
 
 TEST_CASE("an erased entry is out of the order") {
-  auto policy = policy_of(5);
+  auto policy = recency_of(5);
   for (const Id key : Ids{1, 2, 3}) insert(policy, entry(key));
   CHECK(policy.erase(1));
   CHECK_FALSE(policy.touch(1));
@@ -111,7 +111,7 @@ TEST_CASE("an erased entry is out of the order") {
 }
 
 TEST_CASE("the order of use moves with the policy") {
-  auto policy = policy_of(3);
+  auto policy = recency_of(3);
   for (const Id key : Ids{1, 2, 3}) insert(policy, entry(key));
   policy.touch(1);
   auto moved = std::move(policy);
@@ -119,4 +119,4 @@ TEST_CASE("the order of use moves with the policy") {
   CHECK(drain(moved) == Ids{3, 1, 2});
 }
 
-TEST_CASE("a capacity of 0 is refused, here too") { CHECK_THROWS_AS(policy_of(0), RegistryError); }
+TEST_CASE("a capacity of 0 is refused, here too") { CHECK_THROWS_AS(recency_of(0), RegistryError); }

@@ -17,14 +17,14 @@ using namespace registry::test;
 
 namespace {
 
-TailEviction<FailingStorage> policy_of(std::size_t capacity) { return {FailingStorage{}, capacity}; }
+TailEviction<FailingStorage> tail_of(std::size_t capacity) { return {FailingStorage{}, capacity}; }
 
 constexpr auto none = std::nullopt;
 
 }  // namespace
 
 TEST_CASE("a tail leaves before its head, and a chain from its end") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   insert(policy, entry(1));
   insert(policy, entry(2, 1));
   insert(policy, entry(3, 2));
@@ -33,26 +33,26 @@ TEST_CASE("a tail leaves before its head, and a chain from its end") {
 }
 
 TEST_CASE("of several chains the longest loses its tail first") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   for (const auto& one : {entry(1), entry(2, 1), entry(11), entry(12, 11), entry(13, 12), entry(21)})
     insert(policy, one);
   CHECK(drain(policy) == Ids{13, 2, 12, 1, 11, 21});
 }
 
 TEST_CASE("among equally deep leaves the one that came first leaves first") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   for (const Id key : Ids{5, 3, 9, 1}) insert(policy, entry(key));
   CHECK(drain(policy) == Ids{5, 3, 9, 1});
 }
 
 TEST_CASE("a block that is a leaf again has kept its age") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   for (const auto& one : {entry(1), entry(2), entry(3), entry(4, 2)}) insert(policy, one);
   CHECK(drain(policy) == Ids{4, 1, 2, 3});
 }
 
 TEST_CASE("children of one parent leave one by one, then the parent") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   for (const auto& one : {entry(1), entry(2, 1), entry(3, 1), entry(9)}) insert(policy, one);
   CHECK(keys_of(policy.evict(1)) == Ids{2});
   insert(policy, entry(4, 1));
@@ -60,7 +60,7 @@ TEST_CASE("children of one parent leave one by one, then the parent") {
 }
 
 TEST_CASE("the position in the metadata is the depth where there is one") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   insert(policy, entry(1, none, 5));
   insert(policy, entry(2, none, 7));
   insert(policy, entry(3));
@@ -70,7 +70,7 @@ TEST_CASE("the position in the metadata is the depth where there is one") {
 }
 
 TEST_CASE("what lies below the deepest possible position is as deep") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   insert(policy, entry(1, none, std::numeric_limits<std::uint32_t>::max()));
   insert(policy, entry(2, 1));
   insert(policy, entry(3, none, 5));
@@ -78,7 +78,7 @@ TEST_CASE("what lies below the deepest possible position is as deep") {
 }
 
 TEST_CASE("at capacity an insert costs a leaf, which is handed out with all that was stored") {
-  auto policy = policy_of(3);
+  auto policy = tail_of(3);
   CHECK(policy.capacity() == std::optional<std::size_t>{3});
   for (const auto& one : {entry(1), entry(2, 1), entry(3)}) CHECK(insert(policy, one).empty());
   std::vector<LinkEntry> evicted{entry(77)};
@@ -92,7 +92,7 @@ TEST_CASE("at capacity an insert costs a leaf, which is handed out with all that
 }
 
 TEST_CASE("room is never made at the cost of the parent") {
-  auto policy = policy_of(2);
+  auto policy = tail_of(2);
   insert(policy, entry(1));
   insert(policy, entry(2));
   CHECK(insert(policy, entry(3, 1)) == Ids{2});
@@ -100,7 +100,7 @@ TEST_CASE("room is never made at the cost of the parent") {
 }
 
 TEST_CASE("a chain as long as the catalogue refuses its next block, and nothing has changed") {
-  auto policy = policy_of(3);
+  auto policy = tail_of(3);
   for (const auto& one : {entry(1), entry(2, 1), entry(3, 2)}) insert(policy, one);
   CHECK(refuses(policy, entry(4, 3)));
   CHECK(refuses(policy, entry(4, 3)));
@@ -112,14 +112,14 @@ TEST_CASE("a chain as long as the catalogue refuses its next block, and nothing 
 }
 
 TEST_CASE("with room for one block its child is refused, and a stranger takes its place") {
-  auto policy = policy_of(1);
+  auto policy = tail_of(1);
   insert(policy, entry(1));
   CHECK(refuses(policy, entry(2, 1)));
   CHECK(insert(policy, entry(3)) == Ids{1});
 }
 
 TEST_CASE("a head that comes late may cost its own tail: the head is worth more") {
-  auto policy = policy_of(2);
+  auto policy = tail_of(2);
   insert(policy, entry(2, 1));
   insert(policy, entry(3, 2));
   CHECK(insert(policy, entry(1)) == Ids{3});
@@ -127,14 +127,14 @@ TEST_CASE("a head that comes late may cost its own tail: the head is worth more"
 }
 
 TEST_CASE("the last child that waits for a parent may be what leaves for it") {
-  auto policy = policy_of(1);
+  auto policy = tail_of(1);
   insert(policy, entry(2, 1));
   CHECK(insert(policy, entry(1)) == Ids{2});
   CHECK(drain(policy) == Ids{1});
 }
 
 TEST_CASE("what leaves for a block may be the last that waited for the same parent") {
-  auto policy = policy_of(1);
+  auto policy = tail_of(1);
   insert(policy, entry(2, 1));
   CHECK(insert(policy, entry(3, 1)) == Ids{2});
   insert(policy, entry(3, 1));
@@ -142,7 +142,7 @@ TEST_CASE("what leaves for a block may be the last that waited for the same pare
 }
 
 TEST_CASE("a parent that comes after its children finds them") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   insert(policy, entry(2, 1));
   insert(policy, entry(3, 1));
   insert(policy, entry(9));
@@ -155,20 +155,20 @@ TEST_CASE("a parent that comes after its children finds them") {
 }
 
 TEST_CASE("a parent that never comes costs nothing but its children's depth") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   insert(policy, entry(2, 1));
   insert(policy, entry(3, 2));
   CHECK(drain(policy) == Ids{3, 2});
 }
 
 TEST_CASE("a whole chain that comes backwards is a chain") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   for (const auto& one : {entry(4, 3), entry(3, 2), entry(2, 1), entry(1), entry(9)}) insert(policy, one);
   CHECK(drain(policy) == Ids{4, 3, 2, 1, 9});
 }
 
 TEST_CASE("a block removed from the middle leaves a gap that its return closes") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   for (const auto& one : {entry(1), entry(2, 1), entry(3, 2)}) insert(policy, one);
   CHECK(policy.erase(2) == LinkStored{2, {1, none}});
   CHECK_FALSE(policy.erase(2));
@@ -192,14 +192,14 @@ TEST_CASE("a block removed from the middle leaves a gap that its return closes")
 }
 
 TEST_CASE("a removed leaf makes a leaf of its parent") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   for (const auto& one : {entry(1), entry(2, 1), entry(9)}) insert(policy, one);
   policy.erase(2);
   CHECK(drain(policy) == Ids{1, 9});
 }
 
 TEST_CASE("a stored key that is registered again needs no room and keeps its age") {
-  auto policy = policy_of(3);
+  auto policy = tail_of(3);
   for (const Id key : Ids{1, 2, 3}) insert(policy, entry(key));
   std::vector<LinkEntry> evicted;
   const auto result = policy.insert({1, 100, {}}, evicted);
@@ -211,7 +211,7 @@ TEST_CASE("a stored key that is registered again needs no room and keeps its age
 }
 
 TEST_CASE("a stored key that is registered again is where it now says to be") {
-  auto policy = policy_of(5);
+  auto policy = tail_of(5);
   for (const auto& one : {entry(1), entry(2), entry(3, 1), entry(4, 3)}) insert(policy, one);
 
   SECTION("under another parent") {
@@ -243,7 +243,7 @@ TEST_CASE("a stored key that is registered again is where it now says to be") {
 }
 
 TEST_CASE("registered again at capacity, even a block that could not be refused costs nobody") {
-  auto policy = policy_of(2);
+  auto policy = tail_of(2);
   insert(policy, entry(1));
   insert(policy, entry(2));
   CHECK(insert(policy, entry(2, 1)).empty());
@@ -251,7 +251,7 @@ TEST_CASE("registered again at capacity, even a block that could not be refused 
 }
 
 TEST_CASE("the caller can say the parent instead of the metadata") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   std::vector<LinkEntry> evicted;
   insert(policy, entry(1));
   insert(policy, entry(2));
@@ -262,7 +262,7 @@ TEST_CASE("the caller can say the parent instead of the metadata") {
 }
 
 TEST_CASE("the parent that the caller says is as safe as any") {
-  auto policy = policy_of(1);
+  auto policy = tail_of(1);
   std::vector<LinkEntry> evicted;
   insert(policy, entry(1));
   CHECK_FALSE(policy.insert_with_parent(entry(2), 1, evicted).stored);
@@ -270,7 +270,7 @@ TEST_CASE("the parent that the caller says is as safe as any") {
 }
 
 TEST_CASE("touch says what is stored and changes nothing") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   insert(policy, entry(1, 7));
   insert(policy, entry(2));
   CHECK(policy.touch(1));
@@ -280,7 +280,7 @@ TEST_CASE("touch says what is stored and changes nothing") {
 }
 
 TEST_CASE("evict lets as many leave as asked for and there are") {
-  auto policy = policy_of(10);
+  auto policy = tail_of(10);
   for (const auto& one : {entry(1), entry(2, 1), entry(3, 2)}) insert(policy, one);
   CHECK(policy.evict(0).empty());
   CHECK(policy.evict(2) == std::vector{entry(3, 2), entry(2, 1)});
@@ -289,7 +289,7 @@ TEST_CASE("evict lets as many leave as asked for and there are") {
 }
 
 TEST_CASE("a policy takes everything along when it moves") {
-  auto policy = policy_of(3);
+  auto policy = tail_of(3);
   for (const auto& one : {entry(2, 1), entry(3, 2), entry(1)}) insert(policy, one);
   auto moved = std::move(policy);
   CHECK(refuses(moved, entry(4, 3)));
@@ -306,7 +306,7 @@ TEST_CASE("a capacity of 0 and a storage that is not empty are refused") {
     }
     return std::nullopt;
   };
-  const auto zero = config_error([] { policy_of(0); });
+  const auto zero = config_error([] { tail_of(0); });
   REQUIRE(zero);
   CHECK(zero->variable == "capacity");
   CHECK(zero->value == "0");

@@ -41,6 +41,9 @@ struct Tally {
   friend bool operator==(const Tally&, const Tally&) = default;
 };
 
+/// What `askers` are told together if each key is granted to one of them.
+constexpr Tally each_key_once(std::uint64_t askers) { return {key_count, 0, (askers - 1) * key_count, 0}; }
+
 /// One client among those that ask for the same keys.
 class Claimant {
  public:

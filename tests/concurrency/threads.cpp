@@ -23,7 +23,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::uint32_t thread_count = 16;
-constexpr Tally each_key_once{key_count, 0, (thread_count - 1) * key_count, 0};
 
 class Threads {
  public:
@@ -70,7 +69,7 @@ TEST_CASE("sixteen threads are granted each of 100,000 keys exactly once, and af
   const ServedHub hub;
   Threads threads(hub.address(), ledger);
 
-  CHECK(threads.ask_for_all() == each_key_once);
+  CHECK(threads.ask_for_all() == each_key_once(thread_count));
   CHECK(ledger.granted(1) == key_count);
   CHECK(ledger.taken() == key_count);
   CHECK(hub.stats().leases.active == key_count);
@@ -78,7 +77,7 @@ TEST_CASE("sixteen threads are granted each of 100,000 keys exactly once, and af
   CHECK(threads.all([](Claimant& claimant) { return claimant.release(); }) == key_count);
   CHECK(ledger.taken() == 0);
   CHECK(hub.stats().leases.active == 0);
-  CHECK(threads.ask_for_all() == each_key_once);
+  CHECK(threads.ask_for_all() == each_key_once(thread_count));
   CHECK(ledger.granted(2) == key_count);
   CHECK(hub.stats().leases.granted == 2 * key_count);
   CHECK(hub.stats().leases.renewed == 0);
@@ -91,7 +90,7 @@ TEST_CASE(
   HubOnTestTime hub(30s);
   Threads threads(hub.address(), ledger);
 
-  CHECK(threads.ask_for_all() == each_key_once);
+  CHECK(threads.ask_for_all() == each_key_once(thread_count));
   CHECK(ledger.granted(1) == key_count);
 
   hub.advance(30s - 1ns);
@@ -100,7 +99,7 @@ TEST_CASE(
 
   threads.leave();
   hub.advance(1ns);
-  CHECK(threads.ask_for_all() == each_key_once);
+  CHECK(threads.ask_for_all() == each_key_once(thread_count));
   CHECK(ledger.granted(2) == key_count);
   CHECK(hub.stats().leases.expired == key_count);
   CHECK(hub.stats().leases.active == key_count);

@@ -25,6 +25,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
+using Block = std::uint64_t;
+
 /// Stores the entries, and finds exactly them again, from another client.
 template <class Hub, class K, class V, class M>
 void check_round_trip(Hub& hub, const std::vector<Entry<K, V, M>>& entries) {
@@ -144,7 +146,6 @@ TEST_CASE("timestamps come back with every match") {
 }
 
 TEST_CASE("an entry whose ttl is over is as good as absent") {
-  using Block = std::uint64_t;
   constexpr std::uint64_t start = 1'700'000'000;
   using Entries = std::vector<Entry<Block, Block, TimestampMetadata>>;
   std::vector<std::pair<Block, EvictionReason>> gone;
@@ -185,7 +186,6 @@ TEST_CASE("an entry whose ttl is over is as good as absent") {
 }
 
 TEST_CASE("entries that end leave within a cleanup interval, also if nobody asks for them") {
-  using Block = std::uint64_t;
   auto made = hub<Block, Block, TimestampMetadata>(HashMapStorage<Block, Block, TimestampMetadata>{})
                   .lease_cleanup_interval(10s)
                   .build();
@@ -201,7 +201,6 @@ TEST_CASE("entries that end leave within a cleanup interval, also if nobody asks
 }
 
 TEST_CASE("registering again gives an entry a new life") {
-  using Block = std::uint64_t;
   auto made = hub<Block, Block, TimestampMetadata>(HashMapStorage<Block, Block, TimestampMetadata>{}).build();
   InProcessTransport transport(made, WallTime{std::chrono::seconds{1'000}});
   auto worker = client<Block, Block, TimestampMetadata>(transport).build();

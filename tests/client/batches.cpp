@@ -16,7 +16,6 @@ using namespace client_test;
 
 namespace {
 
-const auto at_the_mark = [](SteadyTime) { return false; };
 const auto has_room = [](SteadyTime) { return true; };
 const auto broken = [](SteadyTime) -> bool { throw RegistryError(TransportError{"broken"}); };
 

@@ -46,12 +46,6 @@ struct World {
   RegistryClient<Block, Block, NoMetadata, InProcessTransport> bob;
 };
 
-HubOptions insisting() {
-  HubOptions options;
-  options.insist_on_holder = true;
-  return options;
-}
-
 }  // namespace
 
 TEST_CASE("two claims of one client are never granted the same key") {
@@ -182,7 +176,7 @@ TEST_CASE("a claim whose time is over hears what it has lost") {
 }
 
 TEST_CASE("on a hub that insists a late writer hears that he is late") {
-  World world(insisting());
+  World world(HubOptions{.insist_on_holder = true});
   auto claim = world.alice.claim({1, 2});
   REQUIRE(claim.register_blocks({{1, 10, {}}}).all_stored());
   world.transport.advance(31s);

@@ -17,12 +17,6 @@
 
 using namespace client_test;
 
-namespace {
-
-const auto at_the_mark = [](SteadyTime) { return false; };
-
-}  // namespace
-
 TEST_CASE("close hands over what is pending") {
   const auto script = std::make_shared<Script>();
   auto worker = fake_client(script).build();

@@ -33,12 +33,6 @@ struct Losses {
 
 auto worker_of(LossyHub& hub) { return client<Block, Block>(LossyTransport(hub)).log(nullptr); }
 
-HubOptions insisting() {
-  HubOptions options;
-  options.insist_on_holder = true;
-  return options;
-}
-
 std::size_t syncs(const LossyHub& hub) {
   return static_cast<std::size_t>(std::ranges::count(hub.queries, MessageType::sync));
 }
@@ -160,7 +154,7 @@ TEST_CASE("a batch that the hub refuses as a whole is reported, and holds up not
 }
 
 TEST_CASE("a refusal whose answer was lost is not settled by what came after it") {
-  LossyHub hub(insisting());
+  LossyHub hub(HubOptions{.insist_on_holder = true});
   auto alice = worker_of(hub).resend_interval(1s).build();
   auto claim = alice.claim({1, 2});
   hub.advance(31s);
@@ -364,7 +358,7 @@ TEST_CASE("a hub that cannot confirm for now is asked again") {
 }
 
 TEST_CASE("to a hub that insists every registration is acknowledged: who is late hears it at once") {
-  LossyHub hub(insisting());
+  LossyHub hub(HubOptions{.insist_on_holder = true});
   auto alice = worker_of(hub).build();
   CHECK(alice.can_offload({1, 2}).can_offload.size() == 2);
   alice.register_blocks({{1, 10, {}}});
@@ -378,7 +372,7 @@ TEST_CASE("to a hub that insists every registration is acknowledged: who is late
 }
 
 TEST_CASE("to a hub that insists a registration is acknowledged although nothing was ever asked before") {
-  LossyHub hub(insisting());
+  LossyHub hub(HubOptions{.insist_on_holder = true});
   auto alice = worker_of(hub).build();
   const auto late = undelivered([&] { alice.register_blocks({{1, 10, {}}}); });
   REQUIRE(late);
@@ -399,7 +393,7 @@ TEST_CASE("what the hub has refused is not stored to its client either") {
 TEST_CASE("what a hub has refused of what was pushed is reported with the entries and the reason") {
   const Losses losses;
   SECTION("by one that insists, and was not there when it was asked") {
-    LossyHub hub(insisting());
+    LossyHub hub(HubOptions{.insist_on_holder = true});
     auto alice = worker_of(hub).on_undelivered(losses).build();
     hub.is_away = true;
     alice.register_blocks({{1, 10, {}}, {2, 20, {}}});
@@ -489,7 +483,7 @@ TEST_CASE("a claim says what somebody else was granted meanwhile by another hub"
 }
 
 TEST_CASE("what a claim holds may be registered at a hub that insists, and has just taken another's place") {
-  LossyHub hub(insisting());
+  LossyHub hub(HubOptions{.insist_on_holder = true});
   auto alice = worker_of(hub).build();
   auto bob = worker_of(hub).build();
   auto claim = alice.claim({1, 2, 3});
@@ -517,7 +511,7 @@ TEST_CASE("what a claim holds may be registered at a hub that insists, and has j
 }
 
 TEST_CASE("what was registered once more and has no answer is not said to be refused") {
-  LossyHub hub(insisting());
+  LossyHub hub(HubOptions{.insist_on_holder = true});
   auto alice = worker_of(hub).build();
   auto claim = alice.claim({1});
   hub.restart();
@@ -563,7 +557,7 @@ TEST_CASE("what was registered once more without an answer, and is refused then,
 }
 
 TEST_CASE("a refusal by the hub that has granted is the last word") {
-  LossyHub hub(insisting());
+  LossyHub hub(HubOptions{.insist_on_holder = true});
   auto alice = worker_of(hub).build();
   auto claim = alice.claim({1});
   hub.advance(31s);

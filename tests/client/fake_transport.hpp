@@ -42,6 +42,9 @@ struct Message {
   Bytes envelope;
 };
 
+/// For Script::push: no room for another registration.
+inline bool at_the_mark(SteadyTime) { return false; }
+
 /// What a FakeTransport does and what was done to it, in the hands of the test. Without locks: a test with threads
 /// brings its own in `push` and `answer`.
 struct Script {

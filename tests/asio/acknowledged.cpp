@@ -52,7 +52,7 @@ namespace {
 
 using Result = RegisterResult<Block>;
 
-const Bytes stored = register_answer({RegisterStatus::stored});
+const Bytes stored_answer = register_answer({RegisterStatus::stored});
 
 }  // namespace
 
@@ -129,12 +129,12 @@ TEST_CASE("an asynchronous registration is sent again under its number until it 
     REQUIRE(hub.seen.queries[i].message == hub.seen.queries[1].message);
     REQUIRE(hub.seen.queries[i].sender == hub.seen.queries[1].sender);
   }
-  hub.answer(3, stored);
+  hub.answer(3, stored_answer);
   REQUIRE(hub.run(io, [&] { return outcome.calls > 0; }));
   REQUIRE(outcome.succeeded());
   REQUIRE(outcome.result.all_stored());
   // Other answers are nobody's, and nothing is sent any more.
-  hub.answer(2, stored);
+  hub.answer(2, stored_answer);
   io.restart();
   io.run_for(10s);
   REQUIRE(io.stopped());
@@ -155,7 +155,7 @@ TEST_CASE("an asynchronous registration that is refused because what it follows 
   REQUIRE(hub.envelope(2).sequence == hub.envelope(1).sequence);
   REQUIRE_FALSE(hub.envelope(2).resent);
   REQUIRE(hub.seen.queries[2].message == hub.seen.queries[1].message);
-  hub.answer(2, stored);
+  hub.answer(2, stored_answer);
   REQUIRE(hub.run(io, [&] { return outcome.calls > 0; }));
   REQUIRE(outcome.succeeded());
   REQUIRE(outcome.result.all_stored());
@@ -186,7 +186,7 @@ TEST_CASE("a late answer to the first try counts, too") {
   Completed<Result> outcome;
   client.async_register_acknowledged({{1, 10}}, outcome.token());
   REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() >= 3; }));
-  hub.answer(1, stored);
+  hub.answer(1, stored_answer);
   REQUIRE(hub.run(io, [&] { return outcome.calls > 0; }));
   REQUIRE(outcome.succeeded());
 }
@@ -349,7 +349,7 @@ TEST_CASE("an entry without a wire form fails its own call, and no number is mis
   REQUIRE(std::get<EncodeError>(why_registered.error().value()).reason == reason);
   REQUIRE(std::get<EncodeError>(why_removed.error().value()).reason == reason);
   REQUIRE(hub.envelope(0).sequence == 1);
-  hub.answer(0, stored);
+  hub.answer(0, stored_answer);
   REQUIRE(hub.run(io, [&] { return good.calls > 0; }));
   REQUIRE(good.succeeded());
 }

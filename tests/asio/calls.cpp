@@ -10,39 +10,17 @@
 
 #include <algorithm>
 #include <atomic>
-#include <exception>
 #include <future>
 #include <set>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "asio/common.hpp"
+#include "asio/fragile.hpp"
 #include "support/catch.hpp"
 
 using namespace asio_test;
-
-namespace calls_cases {
-
-/// A key that cannot be copied at times, if it is 13.
-struct Fragile {
-  inline static bool breaks = false;
-  std::uint64_t number = 0;
-
-  Fragile() = default;
-  Fragile(std::uint64_t n) : number(n) {}
-  Fragile(const Fragile& other) : number(other.number) {
-    if (breaks && number == 13) throw std::runtime_error("broken");
-  }
-  Fragile& operator=(const Fragile&) = default;
-  friend bool operator==(const Fragile&, const Fragile&) = default;
-};
-
-}  // namespace calls_cases
-
-using calls_cases::Fragile;
-
-template <>
-struct registry::wire<Fragile> : registry::wire_fields<&Fragile::number> {};
 
 namespace {
 
@@ -80,10 +58,6 @@ asio::awaitable<void> every_call(Client& client, bool& done) {
   const Blocks lost = co_await client.async_close(1s, asio::use_awaitable);
   CHECK(lost.empty());
   done = true;
-}
-
-void rethrow(std::exception_ptr failure) {
-  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace

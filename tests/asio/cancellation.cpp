@@ -11,7 +11,6 @@
 #include <asio/use_awaitable.hpp>
 
 #include <atomic>
-#include <exception>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -144,9 +143,7 @@ TEST_CASE("a coroutine waits for a call or a timer, whichever comes first") {
         co_await (client.async_can_offload(keys, asio::use_awaitable) || timer.async_wait(asio::use_awaitable));
     first = winner.index();
   };
-  asio::co_spawn(io, race(), [](std::exception_ptr failure) {
-    if (failure) std::rethrow_exception(failure);
-  });
+  asio::co_spawn(io, race(), rethrow);
   REQUIRE(hub.run(io, [&] { return first != 99 && hub.seen.queries.size() == 3; }));
   REQUIRE(first == 1);
   REQUIRE(hub.type(2) == MessageType::withdraw);

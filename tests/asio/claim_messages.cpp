@@ -13,33 +13,11 @@
 #include <vector>
 
 #include "asio/common.hpp"
+#include "asio/fragile.hpp"
 #include "asio/joint.hpp"
 #include "support/catch.hpp"
 
 using namespace asio_test;
-
-namespace claim_cases {
-
-/// A key that cannot be copied at times.
-struct Fragile {
-  inline static bool breaks = false;
-  std::uint64_t number = 0;
-
-  Fragile() = default;
-  Fragile(std::uint64_t n) : number(n) {}
-  Fragile(const Fragile& other) : number(other.number) {
-    if (breaks) throw std::runtime_error("broken");
-  }
-  Fragile& operator=(const Fragile&) = default;
-  friend bool operator==(const Fragile&, const Fragile&) = default;
-};
-
-}  // namespace claim_cases
-
-using claim_cases::Fragile;
-
-template <>
-struct registry::wire<Fragile> : registry::wire_fields<&Fragile::number> {};
 
 namespace {
 
@@ -206,7 +184,7 @@ TEST_CASE("a claim that cannot be made of its answer fails alone") {
   auto client =
       registry::client<Fragile, std::uint64_t>(AsioZmqTransport::connect(io.get_executor(), hub.address())).build();
   Completed<decltype(client)::ClaimType> broken;
-  client.async_claim({Fragile{1}}, 0s, broken.token());
+  client.async_claim({Fragile{13}}, 0s, broken.token());
   REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 1; }));
   hub.answer(0, claim_answer({granted}));
   Fragile::breaks = true;

@@ -16,7 +16,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
-#include <exception>
 #include <functional>
 #include <future>
 #include <stdexcept>
@@ -32,16 +31,6 @@ using namespace asio_test;
 namespace {
 
 using BlockClaim = Client::ClaimType;
-
-void rethrow(std::exception_ptr failure) {
-  if (failure) std::rethrow_exception(failure);
-}
-
-HubOptions insisting() {
-  HubOptions options;
-  options.insist_on_holder = true;
-  return options;
-}
 
 /// A hub and two of its clients, on one io_context.
 struct World {
@@ -250,7 +239,7 @@ TEST_CASE("an asynchronous claim hears what it has lost") {
 }
 
 TEST_CASE("on a hub that insists, a block is registered through its claim and by nobody else") {
-  World world(insisting());
+  World world(HubOptions{.insist_on_holder = true});
   BlockClaim claim = world.claim(world.alice, {1, 2});
   Completed<RegisterResult<Block>> past_it;
   world.alice.async_register_acknowledged({{1, 11}}, past_it.token());

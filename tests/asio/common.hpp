@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <optional>
 #include <span>
@@ -204,6 +205,11 @@ inline Bytes text_answer(MessageType type, std::string_view text) {
   Bytes message;
   Messages::encode_text(type, text, message);
   return message;
+}
+
+/// For co_spawn: what the coroutine throws is thrown by whoever runs it.
+inline void rethrow(std::exception_ptr failure) {
+  if (failure) std::rethrow_exception(failure);
 }
 
 /// Lets the client work until `done`, also of what happens elsewhere; false if that takes too long.

@@ -123,12 +123,6 @@ struct Doubtful {
   RenewStatus renewal = RenewStatus::held;
 };
 
-HubOptions insisting() {
-  HubOptions options;
-  options.insist_on_holder = true;
-  return options;
-}
-
 }  // namespace
 
 TEST_CASE("an asynchronous registration that was lost is sent again until the hub has it, and then no more") {
@@ -463,7 +457,7 @@ TEST_CASE("an asynchronous client that is told not to keep anything does not ask
 }
 
 TEST_CASE("what a hub has refused of what was pushed is reported by an asynchronous client, with the reason") {
-  ServedHub hub(zmq_test::local_hub(), insisting());
+  ServedHub hub(zmq_test::local_hub(), HubOptions{.insist_on_holder = true});
   const Losses losses;
   asio::io_context io;
   Client client = builder(io, hub.address()).batch_size(2).resend_interval(20ms).on_undelivered(losses).build();
@@ -486,7 +480,7 @@ TEST_CASE("what a hub has refused of what was pushed is reported by an asynchron
 }
 
 TEST_CASE("to a hub that insists an asynchronous client has every registration acknowledged") {
-  ServedHub hub(zmq_test::local_hub(), insisting());
+  ServedHub hub(zmq_test::local_hub(), HubOptions{.insist_on_holder = true});
   asio::io_context io;
   Client client = builder(io, hub.address()).resend_interval(std::chrono::hours{1}).build();
   Completed<OffloadResult<K>> asked;

@@ -10,18 +10,10 @@
 
 using namespace asio_test;
 
-namespace {
-
-std::uint16_t port_of(const std::string& address) {
-  return static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
-}
-
-}  // namespace
-
 TEST_CASE("no registration of an asynchronous client is lost with the connections that are cut") {
   ServedHub hub;
-  faults_test::Proxy queries(port_of(hub.address().query_addr), 21);
-  faults_test::Proxy registrations(port_of(hub.address().register_addr), 22);
+  faults_test::Proxy queries(zmq_test::port_of(hub.address().query_addr), 21);
+  faults_test::Proxy registrations(zmq_test::port_of(hub.address().register_addr), 22);
   ZmqTransportConfig through_proxies = hub.address();
   through_proxies.query_addr = queries.address();
   through_proxies.register_addr = registrations.address();

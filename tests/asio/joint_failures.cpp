@@ -28,9 +28,9 @@ using namespace asio_test;
 namespace joint_cases {
 
 /// A value whose wire throws when it reads 13.
-struct Superstitious {
+struct Unreadable {
   std::uint64_t number = 0;
-  friend bool operator==(const Superstitious&, const Superstitious&) = default;
+  friend bool operator==(const Unreadable&, const Unreadable&) = default;
 };
 
 /// A value that can be read and not written.
@@ -51,16 +51,16 @@ struct Narrow : Messages {
 
 using joint_cases::Narrow;
 using joint_cases::ReadOnly;
-using joint_cases::Superstitious;
+using joint_cases::Unreadable;
 
 template <>
-struct registry::wire<Superstitious> {
+struct registry::wire<Unreadable> {
   static constexpr std::size_t size = 8;
-  static void encode(const Superstitious& value, std::span<std::byte, size> out) { store_le(value.number, out.data()); }
-  static std::optional<Superstitious> decode(std::span<const std::byte, size> in) {
+  static void encode(const Unreadable& value, std::span<std::byte, size> out) { store_le(value.number, out.data()); }
+  static std::optional<Unreadable> decode(std::span<const std::byte, size> in) {
     const auto number = load_le<std::uint64_t>(in.data());
     if (number == 13) throw std::runtime_error("not that number");
-    return Superstitious{number};
+    return Unreadable{number};
   }
 };
 
@@ -173,8 +173,8 @@ TEST_CASE("calls whose joint message the codec refuses travel alone") {
 }
 
 TEST_CASE("a value that cannot be read fails only the call that asked for it") {
-  WithBlocks<Superstitious> it({{1, 1}, {2, 13}, {3, 3}});
-  using Found = std::vector<Entry<K, Superstitious, NoMetadata>>;
+  WithBlocks<Unreadable> it({{1, 1}, {2, 13}, {3, 3}});
+  using Found = std::vector<Entry<K, Unreadable, NoMetadata>>;
   std::vector<Completed<Found>> outcomes(3);
   for (K i = 0; i < 3; ++i) it.client.async_match({i + 1}, outcomes[i].token());
   it.run();

@@ -23,10 +23,6 @@ namespace {
 
 using BlockClaim = Client::ClaimType;
 
-std::uint16_t port_of(const std::string& address) {
-  return static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
-}
-
 ZmqTransportConfig quick(ZmqTransportConfig config) {
   config.reconnect_interval = 10ms;
   config.reconnect_interval_max = 100ms;
@@ -71,7 +67,7 @@ struct Waiting {
   }
 
   ScriptedHub hub;
-  faults_test::Proxy proxy{port_of(hub.address().query_addr), 1};
+  faults_test::Proxy proxy{zmq_test::port_of(hub.address().query_addr), 1};
   asio::io_context io;
   Client client = builder(io, through_proxy()).build();
   asio::cancellation_signal signal;

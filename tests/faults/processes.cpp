@@ -27,8 +27,8 @@ void let_work(std::chrono::milliseconds duration) { std::this_thread::sleep_for(
 
 TEST_CASE("a network that delays, hangs and cuts connections grants no key twice, and clients go on after it") {
   Hub hub;
-  Proxy queries(Hub::port(hub.address().query_addr), 1);
-  Proxy registrations(Hub::port(hub.address().register_addr), 2);
+  Proxy queries(zmq_test::port_of(hub.address().query_addr), 1);
+  Proxy registrations(zmq_test::port_of(hub.address().register_addr), 2);
   auto through_proxies = hub.address();
   through_proxies.query_addr = queries.address();
   through_proxies.register_addr = registrations.address();

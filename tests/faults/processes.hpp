@@ -136,10 +136,6 @@ class Hub {
     return config;
   }
 
-  static std::uint16_t port(const std::string& address) {
-    return static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
-  }
-
   /// Memory that it really has, in bytes.
   std::size_t resident() const {
     std::ifstream status("/proc/" + std::to_string(process_->id()) + "/status");

@@ -83,8 +83,8 @@ class WaitingPeer {
 
 TEST_CASE("no registration is lost with the connections that are cut") {
   Hub hub;
-  Proxy queries(Hub::port(hub.address().query_addr), 11);
-  Proxy registrations(Hub::port(hub.address().register_addr), 12);
+  Proxy queries(zmq_test::port_of(hub.address().query_addr), 11);
+  Proxy registrations(zmq_test::port_of(hub.address().register_addr), 12);
   auto through_proxies = hub.address();
   through_proxies.query_addr = queries.address();
   through_proxies.register_addr = registrations.address();

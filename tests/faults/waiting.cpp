@@ -20,21 +20,23 @@
 
 using namespace registry;
 using namespace std::chrono_literals;
-using namespace zmq_test;
+using zmq_test::Block;
+using zmq_test::Codec64;
+using zmq_test::KeyedHub;
+using zmq_test::Recorder;
+using zmq_test::SocketDirectory;
+using zmq_test::steady_now;
+using zmq_test::text;
+using zmq_test::to_hub;
 
 namespace {
 
-using Hub = KeyedHub;
 using Keys = std::vector<Block>;
 
 auto worker_at(ZmqTransportConfig config) {
   config.reconnect_interval = 10ms;
   config.reconnect_interval_max = 100ms;
   return client<Block, Block>(ZmqTransport::connect(std::move(config))).close_timeout(0ns).log(nullptr).build();
-}
-
-std::uint16_t port_of(const std::string& address) {
-  return static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
 }
 
 MessageType type_of(const Recorder::Query& query) {
@@ -47,7 +49,7 @@ MessageType type_of(const Recorder::Query& query) {
 Recorder receive_and_die(const ZmqHubConfig& place) {
   auto hub = ZmqHubTransport::bind(place);
   Recorder seen;
-  CHECK(pump(hub, seen, [&] { return !seen.queries.empty(); }));
+  CHECK(zmq_test::pump(hub, seen, [&] { return !seen.queries.empty(); }));
   return seen;
 }
 
@@ -58,11 +60,11 @@ Recorder refuse_until_release(const ZmqHubConfig& place) {
   Bytes refusal;
   Codec64::encode_text(MessageType::error_response, "no", refusal);
   std::size_t answered = 0;
-  CHECK(pump(hub, seen, [&] {
+  CHECK(zmq_test::pump(hub, seen, [&] {
     for (; answered < seen.queries.size(); ++answered) {
       const Recorder::Query& query = seen.queries[answered];
       if (type_of(query) == MessageType::release) return true;
-      CHECK(answer(hub, query, text(refusal)));
+      CHECK(zmq_test::answer(hub, query, text(refusal)));
     }
     return false;
   }));
@@ -72,8 +74,8 @@ Recorder refuse_until_release(const ZmqHubConfig& place) {
 }  // namespace
 
 TEST_CASE("a claim that waits asks again over a new connection, and keeps its turn") {
-  Hub hub(Hub::WithoutKeys{}, local_hub());
-  faults_test::Proxy proxy(port_of(hub.endpoints().query_addr), 1);
+  KeyedHub hub(KeyedHub::WithoutKeys{}, zmq_test::local_hub());
+  faults_test::Proxy proxy(zmq_test::port_of(hub.endpoints().query_addr), 1);
   ZmqTransportConfig through = to_hub(hub.endpoints());
   through.query_addr = proxy.address();
   auto alice = worker_at(to_hub(hub.endpoints()));
@@ -89,13 +91,13 @@ TEST_CASE("a claim that waits asks again over a new connection, and keeps its tu
     granted = claim.granted();
     is_stored = claim.register_blocks({{1, 10}}).all_stored();
   });
-  CHECK(eventually([&] { return hub.stats().waiting_claims == 1; }));
+  CHECK(zmq_test::eventually([&] { return hub.stats().waiting_claims == 1; }));
   std::thread next([&] { told = carol.claim({1}, 15s).already_stored(); });
-  CHECK(eventually([&] { return hub.stats().waiting_claims == 2; }));
+  CHECK(zmq_test::eventually([&] { return hub.stats().waiting_claims == 2; }));
   for (int cuts = 0; cuts < 3; ++cuts) {
     const auto asked = hub.stats().queries;
     proxy.cut();
-    CHECK(eventually([&] { return hub.stats().queries > asked; }));
+    CHECK(zmq_test::eventually([&] { return hub.stats().queries > asked; }));
   }
   CHECK(hub.stats().waiting_claims == 2);
   held.reset();
@@ -122,7 +124,7 @@ TEST_CASE("a claim that waits goes on at the hub that takes the place of one tha
   const Recorder seen = receive_and_die(directory.hub());
   CHECK(type_of(seen.queries.front()) == MessageType::claim);
   const auto killed = steady_now();
-  Hub hub(Hub::WithoutKeys{}, directory.hub());
+  KeyedHub hub(KeyedHub::WithoutKeys{}, directory.hub());
   waiting.join();
   CHECK(steady_now() < start + 10s);
   CHECK(granted == Keys{1});
@@ -135,7 +137,7 @@ TEST_CASE("a claim that has asked again and fails gives back what it may have be
   const SocketDirectory directory;
   auto bob = worker_at(to_hub({directory.hub().query_addr, directory.hub().register_addr}));
   std::optional<RegistryError> error;
-  std::thread waiting([&] { error = error_of([&] { bob.claim({1}, 15s); }); });
+  std::thread waiting([&] { error = zmq_test::error_of([&] { bob.claim({1}, 15s); }); });
   const Recorder first = receive_and_die(directory.hub());
   const Recorder second = refuse_until_release(directory.hub());
   waiting.join();

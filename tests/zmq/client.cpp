@@ -81,7 +81,7 @@ class EchoHub {
 
 /// What `call` throws as a RegistryError; none fails the test.
 template <class Call>
-Error error_of(Call call) {
+Error cause_of(Call call) {
   try {
     call();
   } catch (const RegistryError& error) {
@@ -104,10 +104,6 @@ auto in_background(Call call) {
 template <class T>
 bool is_done(const std::future<T>& future) {
   return future.wait_for(limit) == std::future_status::ready;
-}
-
-std::uint16_t port_of(const std::string& address) {
-  return static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
 }
 
 bool has_ipv6() {
@@ -556,7 +552,7 @@ TEST_CASE("close ends many calls in progress, whatever they wait for") {
     }
     calls.push_back(in_background([&] {
       ++started;
-      return is<Disconnected>(error_of([&] { transport.push(as_bytes("m"), as_bytes("e"), soon()); }));
+      return is<Disconnected>(cause_of([&] { transport.push(as_bytes("m"), as_bytes("e"), soon()); }));
     }));
     while (started < 4) std::this_thread::yield();
     transport.close(0ms);
@@ -574,7 +570,7 @@ TEST_CASE("a closed transport is Disconnected") {
   Query asked = query("id", "question");
   CHECK(is<Disconnected>(transport.exchange(asked, soon())));
   CHECK(asked.withdrawals == 0);
-  CHECK(is<Disconnected>(error_of([&] { transport.push(as_bytes("m"), as_bytes("e"), soon()); })));
+  CHECK(is<Disconnected>(cause_of([&] { transport.push(as_bytes("m"), as_bytes("e"), soon()); })));
   transport.close(limit);
 }
 
@@ -637,17 +633,17 @@ TEST_CASE("an address that is none is named with the reason") {
   SECTION("queries") {
     config.query_addr = "tcp://nonsense";
     expected = "connect for queries to \"tcp://nonsense\": Invalid argument";
-    CHECK(std::get<TransportError>(error_of([&] { ZmqTransport::connect(config); })).reason == expected);
+    CHECK(std::get<TransportError>(cause_of([&] { ZmqTransport::connect(config); })).reason == expected);
   }
   SECTION("registrations") {
     config.register_addr = "http://localhost:5556";
     expected = "connect for registrations to \"http://localhost:5556\": Protocol not supported";
-    CHECK(std::get<TransportError>(error_of([&] { ZmqTransport::connect(config); })).reason == expected);
+    CHECK(std::get<TransportError>(cause_of([&] { ZmqTransport::connect(config); })).reason == expected);
   }
   SECTION("a port that libzmq would take for another") {
     config.query_addr = "tcp://localhost:65536";
     expected = "connect for queries to \"tcp://localhost:65536\": port 65536 is above 65535";
-    CHECK(std::get<TransportError>(error_of([&] { ZmqTransport::connect(config); })).reason == expected);
+    CHECK(std::get<TransportError>(cause_of([&] { ZmqTransport::connect(config); })).reason == expected);
   }
 }
 
@@ -655,15 +651,15 @@ TEST_CASE("marks of 0 are refused by name") {
   ZmqTransportConfig config = to_hub(nowhere());
   SECTION("hwm") {
     config.hwm = 0;
-    CHECK(std::get<ConfigError>(error_of([&] { ZmqTransport::connect(config); })).variable == "hwm");
+    CHECK(std::get<ConfigError>(cause_of([&] { ZmqTransport::connect(config); })).variable == "hwm");
   }
   SECTION("dealer_hwm") {
     config.dealer_hwm = 0;
-    CHECK(std::get<ConfigError>(error_of([&] { ZmqTransport::connect(config); })).variable == "dealer_hwm");
+    CHECK(std::get<ConfigError>(cause_of([&] { ZmqTransport::connect(config); })).variable == "dealer_hwm");
   }
   SECTION("push_hwm") {
     config.push_hwm = -5;
-    CHECK(std::get<ConfigError>(error_of([&] { ZmqTransport::connect(config); })).variable == "push_hwm");
+    CHECK(std::get<ConfigError>(cause_of([&] { ZmqTransport::connect(config); })).variable == "push_hwm");
   }
 }
 
@@ -703,7 +699,7 @@ TEST_CASE("transports share a context that is given") {
     in_process.context->shutdown();
     REQUIRE(is_done(call));
     CHECK(is<Disconnected>(call.get()));
-    CHECK(is<Disconnected>(error_of([&] { transport.push(as_bytes("m"), as_bytes("e"), soon()); })));
+    CHECK(is<Disconnected>(cause_of([&] { transport.push(as_bytes("m"), as_bytes("e"), soon()); })));
     transport.close(limit);
   }
 }

@@ -18,14 +18,14 @@
 #include <registry/log.hpp>
 #include <registry/transport/deadline_thread.hpp>
 
+#include "zmq/sockets.hpp"
+
 using namespace registry;
 using namespace std::chrono_literals;
+using zmq_test::limit;
+using zmq_test::steady_now;
 
 namespace {
-
-constexpr std::chrono::seconds limit{20};
-
-SteadyTime steady_now() { return std::chrono::steady_clock::now(); }
 
 /// Counts calls, answers with what it is told, and can be waited for.
 struct Handler {

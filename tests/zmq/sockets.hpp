@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -79,6 +80,10 @@ inline registry::ZmqTransportConfig to_hub(const registry::ZmqEndpoints& endpoin
   config.query_addr = endpoints.query_addr;
   config.register_addr = endpoints.register_addr;
   return config;
+}
+
+inline std::uint16_t port_of(const std::string& address) {
+  return static_cast<std::uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
 }
 
 /// Addresses where nobody listens.

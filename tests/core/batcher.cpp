@@ -13,9 +13,12 @@
 
 #include <registry/codec.hpp>
 
+#include "core/common.hpp"
+#include "core/times.hpp"
 #include "support/catch.hpp"
 
 using namespace registry;
+using namespace registry::test;
 using namespace std::chrono_literals;
 
 namespace {
@@ -44,18 +47,12 @@ struct registry::wire<Superstitious> {
 
 namespace {
 
-using Number = std::uint64_t;
-using PlainEntry = Entry<Number, Number, NoMetadata>;
-using PlainCodec = BinaryCodec<Number, Number, NoMetadata>;
 using PlainBatcher = Batcher<Number, Number, NoMetadata, PlainCodec>;
 
 // Metadata that may have no wire form: a ttl that is present but 0.
-using TimedEntry = Entry<Number, Number, TimestampMetadata>;
 using TimedCodec = BinaryCodec<Number, Number, TimestampMetadata>;
 using TimedBatcher = Batcher<Number, Number, TimestampMetadata, TimedCodec>;
 
-constexpr SteadyTime start{1000s};
-constexpr ClientId me{3, 4};
 const TimedEntry impossible{99, 99, {1, 0}};
 
 std::vector<PlainEntry> entries(Number first, Number last) {
@@ -64,7 +61,7 @@ std::vector<PlainEntry> entries(Number first, Number last) {
   return all;
 }
 
-std::vector<TimedEntry> timed(Number first, Number last) {
+std::vector<TimedEntry> timed_entries(Number first, Number last) {
   std::vector<TimedEntry> all;
   for (Number key = first; key <= last; ++key) all.push_back({key, key * 10, {key, std::nullopt}});
   return all;
@@ -214,50 +211,50 @@ TEST_CASE("an entry that cannot be encoded takes with it those that came in the 
     CHECK(batcher.take_entries().empty());
   }
   SECTION("something was pending, and stays with its time") {
-    batcher.add(timed(1, 2), start);
+    batcher.add(timed_entries(1, 2), start);
     bad = {impossible};
     CHECK(batcher.add(bad, start + 5ms));
     CHECK(batcher.deadline() == start + 10ms);
     CHECK_FALSE(batcher.has_batch());
-    CHECK(batcher.take_entries() == timed(1, 2));
+    CHECK(batcher.take_entries() == timed_entries(1, 2));
   }
   SECTION("an entry of the call was added before") {
-    batcher.add(timed(1, 1), start);
-    bad = timed(2, 2);
+    batcher.add(timed_entries(1, 1), start);
+    bad = timed_entries(2, 2);
     bad.push_back(impossible);
     CHECK(batcher.add(bad, start + 5ms));
-    CHECK(batcher.take_entries() == timed(1, 1));
+    CHECK(batcher.take_entries() == timed_entries(1, 1));
   }
   SECTION("several batches were sealed by the call before") {
-    batcher.add(timed(1, 2), start);
-    bad = timed(3, 9);
+    batcher.add(timed_entries(1, 2), start);
+    bad = timed_entries(3, 9);
     bad.push_back(impossible);
     CHECK(batcher.add(bad, start + 5ms));
     CHECK_FALSE(batcher.has_batch());
     CHECK(batcher.last_sequence() == 0);
     CHECK(batcher.deadline() == start + 10ms);
-    batcher.add(timed(3, 3), start + 6ms);
+    batcher.add(timed_entries(3, 3), start + 6ms);
     REQUIRE(batcher.has_batch());
     const Batch batch = batcher.take_batch();
     CHECK(sequence_of(batch) == 1);
-    CHECK(decode<TimedCodec, TimedEntry>(batch.message) == timed(1, 3));
+    CHECK(decode<TimedCodec, TimedEntry>(batch.message) == timed_entries(1, 3));
   }
   SECTION("nothing was pending, and the call sealed a batch with its very first entries") {
-    bad = timed(1, 3);
+    bad = timed_entries(1, 3);
     bad.push_back(impossible);
     CHECK(batcher.add(bad, start));
     CHECK_FALSE(batcher.has_batch());
     CHECK(batcher.deadline() == std::nullopt);
-    batcher.add(timed(1, 3), start);
+    batcher.add(timed_entries(1, 3), start);
     CHECK(sequence_of(batcher.take_batch()) == 1);
   }
   SECTION("batches sealed by earlier calls stay") {
-    batcher.add(timed(1, 4), start);
-    bad = timed(5, 8);
+    batcher.add(timed_entries(1, 4), start);
+    bad = timed_entries(5, 8);
     bad.push_back(impossible);
     CHECK(batcher.add(bad, start));
     CHECK(batcher.last_sequence() == 1);
-    CHECK(batcher.take_entries() == timed(1, 4));
+    CHECK(batcher.take_entries() == timed_entries(1, 4));
   }
 }
 

@@ -15,20 +15,15 @@
 #include <registry/eviction/tail.hpp>
 #include <registry/storage.hpp>
 
+#include "core/common.hpp"
+#include "core/times.hpp"
 #include "support/catch.hpp"
 
 using namespace registry;
+using namespace registry::test;
 using namespace std::chrono_literals;
 
 namespace {
-
-using Number = std::uint64_t;
-using TimedStorage = HashMapStorage<Number, Number, TimestampMetadata>;
-using TimedEntry = Entry<Number, Number, TimestampMetadata>;
-using PlainStorage = HashMapStorage<Number, Number>;
-
-constexpr std::chrono::sys_seconds start{1'700'000'000s};
-constexpr std::uint64_t created = 1'700'000'000;
 
 template <class E>
 struct Gone {
@@ -55,14 +50,14 @@ struct Recording {
   Catalogue<P> catalogue;
 };
 
-using Timed = Recording<NoEviction<TimedStorage>>;
+using TimedCatalogue = Recording<NoEviction<TimedStorage>>;
 
 TimedEntry timed(Number key, Number value, std::optional<std::uint32_t> ttl, std::uint64_t created_at = created) {
   return {key, value, {created_at, ttl}};
 }
 
 /// Throws from what it is told to.
-class Failing {
+class FailingCalls {
  public:
   using key_type = Number;
   using value_type = Number;
@@ -71,7 +66,7 @@ class Failing {
     bool insert = false;
     bool erase = false;
   };
-  explicit Failing(std::shared_ptr<Plan> plan) : plan_(std::move(plan)) {}
+  explicit FailingCalls(std::shared_ptr<Plan> plan) : plan_(std::move(plan)) {}
   const Stored<Number, TimestampMetadata>* find(const Number& key) const { return storage_.find(key); }
   std::optional<Stored<Number, TimestampMetadata>> insert(TimedEntry entry) {
     if (plan_->insert) throw std::runtime_error{"disk full"};
@@ -92,21 +87,21 @@ class Failing {
 
 TEST_CASE("what is inserted is found until it is removed, and what is removed is handed on") {
   Recording<NoEviction<PlainStorage>> test{NoEviction(PlainStorage{})};
-  CHECK(test.catalogue.insert({1, 10, {}}, start));
+  CHECK(test.catalogue.insert({1, 10, {}}, wall_start));
   REQUIRE(test.catalogue.find(1) != nullptr);
   CHECK(test.catalogue.find(1)->value == 10);
   CHECK(test.stats().stored == 1);
-  CHECK(test.catalogue.touch(1, start));
-  CHECK_FALSE(test.catalogue.touch(2, start));
-  CHECK_FALSE(test.catalogue.remove(2, start));
+  CHECK(test.catalogue.touch(1, wall_start));
+  CHECK_FALSE(test.catalogue.touch(2, wall_start));
+  CHECK_FALSE(test.catalogue.remove(2, wall_start));
   CHECK(test.gone.empty());
-  CHECK(test.catalogue.remove(1, start));
-  CHECK_FALSE(test.catalogue.remove(1, start));
+  CHECK(test.catalogue.remove(1, wall_start));
+  CHECK_FALSE(test.catalogue.remove(1, wall_start));
   CHECK(test.gone == std::vector<Gone<Entry<Number, Number, NoMetadata>>>{{{1, 10, {}}, EvictionReason::removed}});
   CHECK(test.stats().stored == 0);
   CHECK(test.stats().removed == 1);
   CHECK_FALSE(test.catalogue.has_expiring());
-  CHECK(test.catalogue.expire(start + 1h, 10) == 0);
+  CHECK(test.catalogue.expire(wall_start + 1h, 10) == 0);
 }
 
 TEST_CASE("a policy that is not empty counts from the start") {
@@ -119,12 +114,12 @@ TEST_CASE("a policy that is not empty counts from the start") {
 }
 
 TEST_CASE("a value that differs is superseded, an equal one is a retry") {
-  Timed test{NoEviction(TimedStorage{})};
-  test.catalogue.insert(timed(1, 10, 5), start);
-  test.catalogue.insert(timed(1, 10, 7), start);
+  TimedCatalogue test{NoEviction(TimedStorage{})};
+  test.catalogue.insert(timed(1, 10, 5), wall_start);
+  test.catalogue.insert(timed(1, 10, 7), wall_start);
   CHECK(test.gone.empty());
   CHECK(test.catalogue.find(1)->metadata.ttl_secs == 7U);
-  test.catalogue.insert(timed(1, 11, 9), start);
+  test.catalogue.insert(timed(1, 11, 9), wall_start);
   CHECK(test.gone == std::vector<Gone<TimedEntry>>{{timed(1, 10, 7), EvictionReason::superseded}});
   CHECK(test.catalogue.find(1)->value == 11);
   CHECK(test.stats().superseded == 1);
@@ -132,9 +127,9 @@ TEST_CASE("a value that differs is superseded, an equal one is a retry") {
 }
 
 TEST_CASE("an entry whose time is over is as good as absent to every call") {
-  Timed test{NoEviction(TimedStorage{})};
-  const WallTime end = start + 5s;
-  test.catalogue.insert(timed(1, 10, 5), start);
+  TimedCatalogue test{NoEviction(TimedStorage{})};
+  const WallTime end = wall_start + 5s;
+  test.catalogue.insert(timed(1, 10, 5), wall_start);
   CHECK(test.catalogue.has_expiring());
   const std::vector<Gone<TimedEntry>> expired{{timed(1, 10, 5), EvictionReason::expired}};
 
@@ -173,160 +168,160 @@ TEST_CASE("an entry whose time is over is as good as absent to every call") {
 }
 
 TEST_CASE("the end counts from the arrival for a block that says it was made later") {
-  Timed test{NoEviction(TimedStorage{})};
-  test.catalogue.insert(timed(1, 10, 5, created + 3600), start + 500ms);
-  test.catalogue.insert(timed(2, 10, 5, created - 3), start);
-  CHECK(test.catalogue.expire(start + 2s, 10) == 1);
+  TimedCatalogue test{NoEviction(TimedStorage{})};
+  test.catalogue.insert(timed(1, 10, 5, created + 3600), wall_start + 500ms);
+  test.catalogue.insert(timed(2, 10, 5, created - 3), wall_start);
+  CHECK(test.catalogue.expire(wall_start + 2s, 10) == 1);
   CHECK(test.catalogue.find(2) == nullptr);
-  CHECK(test.catalogue.expire(start + 5s - 1us, 10) == 0);
-  CHECK(test.catalogue.expire(start + 5s, 10) == 1);
+  CHECK(test.catalogue.expire(wall_start + 5s - 1us, 10) == 0);
+  CHECK(test.catalogue.expire(wall_start + 5s, 10) == 1);
 }
 
 TEST_CASE("registering anew moves the end or takes it away") {
-  Timed test{NoEviction(TimedStorage{})};
-  test.catalogue.insert(timed(1, 10, 5), start);
-  test.catalogue.insert(timed(1, 10, 60), start);
-  CHECK(test.catalogue.expire(start + 5s, 10) == 0);
-  test.catalogue.insert(timed(1, 10, std::nullopt), start);
+  TimedCatalogue test{NoEviction(TimedStorage{})};
+  test.catalogue.insert(timed(1, 10, 5), wall_start);
+  test.catalogue.insert(timed(1, 10, 60), wall_start);
+  CHECK(test.catalogue.expire(wall_start + 5s, 10) == 0);
+  test.catalogue.insert(timed(1, 10, std::nullopt), wall_start);
   CHECK_FALSE(test.catalogue.has_expiring());
-  CHECK(test.catalogue.expire(start + 1h, 10) == 0);
+  CHECK(test.catalogue.expire(wall_start + 1h, 10) == 0);
   CHECK(test.catalogue.find(1) != nullptr);
 }
 
 TEST_CASE("entries leave in bounded slices, the first over first") {
-  Timed test{NoEviction(TimedStorage{})};
+  TimedCatalogue test{NoEviction(TimedStorage{})};
   for (Number key = 1; key <= 5; ++key)
-    test.catalogue.insert(timed(key, key, static_cast<std::uint32_t>(10 - key)), start);
-  CHECK(test.catalogue.expire(start + 1h, 0) == 0);
-  CHECK(test.catalogue.expire(start + 1h, 2) == 2);
+    test.catalogue.insert(timed(key, key, static_cast<std::uint32_t>(10 - key)), wall_start);
+  CHECK(test.catalogue.expire(wall_start + 1h, 0) == 0);
+  CHECK(test.catalogue.expire(wall_start + 1h, 2) == 2);
   REQUIRE(test.gone.size() == 2);
   CHECK(test.gone[0].entry.key == 5);
   CHECK(test.gone[1].entry.key == 4);
-  CHECK(test.catalogue.expire(start + 1h, 10) == 3);
+  CHECK(test.catalogue.expire(wall_start + 1h, 10) == 3);
 }
 
 TEST_CASE("what is evicted or removed leaves the index of ends, too") {
   Recording<TailEviction<TimedStorage>> test{TailEviction(TimedStorage{}, 2)};
-  for (Number key = 1; key <= 3; ++key) CHECK(test.catalogue.insert(timed(key, key, 5), start));
+  for (Number key = 1; key <= 3; ++key) CHECK(test.catalogue.insert(timed(key, key, 5), wall_start));
   REQUIRE(test.gone.size() == 1);
   CHECK(test.gone[0] == Gone<TimedEntry>{timed(1, 1, 5), EvictionReason::evicted});
   CHECK(test.stats().evicted == 1);
   CHECK(test.stats().stored == 2);
-  test.catalogue.remove(2, start);
-  CHECK(test.catalogue.expire(start + 5s, 10) == 1);
+  test.catalogue.remove(2, wall_start);
+  CHECK(test.catalogue.expire(wall_start + 5s, 10) == 1);
   CHECK(test.gone.back().entry.key == 3);
   CHECK_FALSE(test.catalogue.has_expiring());
 }
 
 TEST_CASE("an end whose entry the policy has let go by itself is not tried for ever") {
   Recording<TailEviction<TimedStorage>> test{TailEviction(TimedStorage{}, 2)};
-  test.catalogue.insert(timed(1, 1, 5), start);
+  test.catalogue.insert(timed(1, 1, 5), wall_start);
   test.catalogue.policy().evict(1);
-  CHECK(test.catalogue.expire(start + 5s, 10) == 1);
+  CHECK(test.catalogue.expire(wall_start + 5s, 10) == 1);
   CHECK_FALSE(test.catalogue.has_expiring());
   CHECK(test.gone.empty());
 }
 
 TEST_CASE("where there is no room the entry is not stored, and has no end") {
-  Timed test{NoEviction(TimedStorage{}, 1)};
-  CHECK(test.catalogue.insert(timed(1, 1, std::nullopt), start));
-  CHECK_FALSE(test.catalogue.insert(timed(2, 2, 5), start));
+  TimedCatalogue test{NoEviction(TimedStorage{}, 1)};
+  CHECK(test.catalogue.insert(timed(1, 1, std::nullopt), wall_start));
+  CHECK_FALSE(test.catalogue.insert(timed(2, 2, 5), wall_start));
   CHECK_FALSE(test.catalogue.has_expiring());
   CHECK(test.catalogue.find(2) == nullptr);
   CHECK(test.stats().stored == 1);
 }
 
 TEST_CASE("an entry that is over takes no room from another") {
-  Timed test{NoEviction(TimedStorage{}, 1)};
-  test.catalogue.insert(timed(1, 1, 5), start);
-  CHECK_FALSE(test.catalogue.insert(timed(2, 2, 5), start + 5s - 1us));
+  TimedCatalogue test{NoEviction(TimedStorage{}, 1)};
+  test.catalogue.insert(timed(1, 1, 5), wall_start);
+  CHECK_FALSE(test.catalogue.insert(timed(2, 2, 5), wall_start + 5s - 1us));
   CHECK(test.gone.empty());
-  CHECK(test.catalogue.insert(timed(2, 2, 60), start + 5s));
+  CHECK(test.catalogue.insert(timed(2, 2, 60), wall_start + 5s));
   CHECK(test.gone == std::vector<Gone<TimedEntry>>{{timed(1, 1, 5), EvictionReason::expired}});
   CHECK(test.catalogue.find(2) != nullptr);
   CHECK(test.stats().stored == 1);
   CHECK(test.stats().expired == 1);
-  CHECK(test.catalogue.expire(start + 6s, 10) == 0);
+  CHECK(test.catalogue.expire(wall_start + 6s, 10) == 0);
 }
 
 TEST_CASE("what is over leaves before what lives, and no more of it than there must") {
   Recording<RecencyEviction<TimedStorage>> test{RecencyEviction(TimedStorage{}, 2)};
-  test.catalogue.insert(timed(1, 1, 60), start);
-  test.catalogue.insert(timed(2, 2, 5), start);
+  test.catalogue.insert(timed(1, 1, 60), wall_start);
+  test.catalogue.insert(timed(2, 2, 5), wall_start);
   SECTION("although it was used later") {
-    CHECK(test.catalogue.insert(timed(3, 3, 60), start + 5s));
+    CHECK(test.catalogue.insert(timed(3, 3, 60), wall_start + 5s));
     CHECK(test.gone == std::vector<Gone<TimedEntry>>{{timed(2, 2, 5), EvictionReason::expired}});
     CHECK(test.stats().evicted == 0);
     CHECK(test.catalogue.find(1) != nullptr);
   }
   SECTION("while nothing is over, something is evicted") {
-    CHECK(test.catalogue.insert(timed(3, 3, 60), start + 5s - 1us));
+    CHECK(test.catalogue.insert(timed(3, 3, 60), wall_start + 5s - 1us));
     CHECK(test.gone == std::vector<Gone<TimedEntry>>{{timed(1, 1, 60), EvictionReason::evicted}});
   }
   SECTION("one at a time") {
-    CHECK(test.catalogue.insert(timed(3, 3, 600), start + 60s));
+    CHECK(test.catalogue.insert(timed(3, 3, 600), wall_start + 60s));
     CHECK(test.gone == std::vector<Gone<TimedEntry>>{{timed(2, 2, 5), EvictionReason::expired}});
   }
   SECTION("none for a key that is stored and needs no room") {
-    CHECK(test.catalogue.insert(timed(1, 1, 60), start + 5s));
+    CHECK(test.catalogue.insert(timed(1, 1, 60), wall_start + 5s));
     CHECK(test.gone.empty());
   }
   SECTION("none while there is room") {
-    test.catalogue.remove(1, start);
+    test.catalogue.remove(1, wall_start);
     test.gone.clear();
-    CHECK(test.catalogue.insert(timed(3, 3, 60), start + 5s));
+    CHECK(test.catalogue.insert(timed(3, 3, 60), wall_start + 5s));
     CHECK(test.gone.empty());
   }
 }
 
 TEST_CASE("an end whose entry the policy has let go by itself makes no room") {
   Recording<TailEviction<TimedStorage>> test{TailEviction(TimedStorage{}, 2)};
-  test.catalogue.insert(timed(1, 1, 5), start);
+  test.catalogue.insert(timed(1, 1, 5), wall_start);
   test.catalogue.policy().evict(1);
-  test.catalogue.insert(timed(2, 2, 60), start);
-  test.catalogue.insert(timed(3, 3, 7), start);
-  CHECK(test.catalogue.insert(timed(4, 4, 60), start + 7s));
+  test.catalogue.insert(timed(2, 2, 60), wall_start);
+  test.catalogue.insert(timed(3, 3, 7), wall_start);
+  CHECK(test.catalogue.insert(timed(4, 4, 60), wall_start + 7s));
   CHECK(test.gone == std::vector<Gone<TimedEntry>>{{timed(3, 3, 7), EvictionReason::expired}});
 }
 
 TEST_CASE("a storage that throws changes nothing") {
-  const auto plan = std::make_shared<Failing::Plan>();
-  Recording<NoEviction<Failing>> test{NoEviction(Failing{plan})};
-  test.catalogue.insert(timed(1, 1, 5), start);
+  const auto plan = std::make_shared<FailingCalls::Plan>();
+  Recording<NoEviction<FailingCalls>> test{NoEviction(FailingCalls{plan})};
+  test.catalogue.insert(timed(1, 1, 5), wall_start);
 
   SECTION("insert") {
     plan->insert = true;
-    CHECK_THROWS_AS(test.catalogue.insert(timed(2, 2, 5), start), std::runtime_error);
+    CHECK_THROWS_AS(test.catalogue.insert(timed(2, 2, 5), wall_start), std::runtime_error);
     CHECK(test.stats().stored == 1);
     CHECK(test.catalogue.find(2) == nullptr);
-    CHECK(test.catalogue.expire(start + 5s, 10) == 1);
+    CHECK(test.catalogue.expire(wall_start + 5s, 10) == 1);
   }
   SECTION("remove") {
     plan->erase = true;
-    CHECK_THROWS_AS(test.catalogue.remove(1, start), std::runtime_error);
+    CHECK_THROWS_AS(test.catalogue.remove(1, wall_start), std::runtime_error);
     CHECK(test.stats().stored == 1);
     CHECK(test.stats().removed == 0);
     CHECK(test.catalogue.find(1) != nullptr);
   }
   SECTION("an entry that is over stays over until it can be erased") {
     plan->erase = true;
-    CHECK_THROWS_AS(test.catalogue.drop_if_over(1, start + 5s), std::runtime_error);
-    CHECK_THROWS_AS(test.catalogue.drop_if_over(1, start + 5s), std::runtime_error);
-    CHECK_THROWS_AS(test.catalogue.expire(start + 5s, 10), std::runtime_error);
+    CHECK_THROWS_AS(test.catalogue.drop_if_over(1, wall_start + 5s), std::runtime_error);
+    CHECK_THROWS_AS(test.catalogue.drop_if_over(1, wall_start + 5s), std::runtime_error);
+    CHECK_THROWS_AS(test.catalogue.expire(wall_start + 5s, 10), std::runtime_error);
     CHECK(test.catalogue.has_expiring());
     CHECK(test.gone.empty());
     plan->erase = false;
-    CHECK(test.catalogue.expire(start + 5s, 10) == 1);
+    CHECK(test.catalogue.expire(wall_start + 5s, 10) == 1);
     CHECK(test.gone.size() == 1);
   }
 }
 
 TEST_CASE("what had left before a storage threw is handed on all the same") {
-  const auto plan = std::make_shared<Failing::Plan>();
-  Recording<TailEviction<Failing>> test{TailEviction(Failing{plan}, 1)};
-  test.catalogue.insert(timed(1, 1, 5), start);
+  const auto plan = std::make_shared<FailingCalls::Plan>();
+  Recording<TailEviction<FailingCalls>> test{TailEviction(FailingCalls{plan}, 1)};
+  test.catalogue.insert(timed(1, 1, 5), wall_start);
   plan->insert = true;
-  CHECK_THROWS_AS(test.catalogue.insert(timed(2, 2, 5), start), std::runtime_error);
+  CHECK_THROWS_AS(test.catalogue.insert(timed(2, 2, 5), wall_start), std::runtime_error);
   REQUIRE(test.gone.size() == 1);
   CHECK(test.gone[0] == Gone<TimedEntry>{timed(1, 1, 5), EvictionReason::evicted});
   CHECK(test.stats().evicted == 1);
@@ -348,8 +343,8 @@ TEST_CASE("a hook that throws is counted and logged, and what it said is kept") 
   SECTION("with a log") {
     Catalogue<NoEviction<PlainStorage>> catalogue(NoEviction(PlainStorage{}), throws, hook);
     for (const Number key : {1U, 2U}) {
-      catalogue.insert({key, 1, {}}, start);
-      CHECK(catalogue.remove(key, start));
+      catalogue.insert({key, 1, {}}, wall_start);
+      CHECK(catalogue.remove(key, wall_start));
     }
     catalogue.add_to(stats);
     CHECK(log == std::vector<std::string>{
@@ -358,8 +353,8 @@ TEST_CASE("a hook that throws is counted and logged, and what it said is kept") 
   SECTION("without") {
     Catalogue<NoEviction<PlainStorage>> catalogue(NoEviction(PlainStorage{}), throws, {});
     for (const Number key : {1U, 2U}) {
-      catalogue.insert({key, 1, {}}, start);
-      CHECK(catalogue.remove(key, start));
+      catalogue.insert({key, 1, {}}, wall_start);
+      CHECK(catalogue.remove(key, wall_start));
     }
     catalogue.add_to(stats);
   }
@@ -369,8 +364,8 @@ TEST_CASE("a hook that throws is counted and logged, and what it said is kept") 
 
 TEST_CASE("without a hook what leaves is counted") {
   Catalogue<NoEviction<PlainStorage>> catalogue(NoEviction(PlainStorage{}), {}, {});
-  catalogue.insert({1, 1, {}}, start);
-  CHECK(catalogue.remove(1, start));
+  catalogue.insert({1, 1, {}}, wall_start);
+  CHECK(catalogue.remove(1, wall_start));
   HubStats stats;
   catalogue.add_to(stats);
   CHECK(stats.removed == 1);
@@ -385,9 +380,9 @@ TEST_CASE("a hook can hold the key of what leaves") {
         handle = departure.hold();
       },
       {});
-  catalogue.insert({1, 1, {}}, start);
+  catalogue.insert({1, 1, {}}, wall_start);
   CHECK_FALSE(catalogue.is_held(1));
-  catalogue.remove(1, start);
+  catalogue.remove(1, wall_start);
   CHECK(catalogue.is_held(1));
   CHECK_FALSE(catalogue.is_held(2));
   handle.reset();

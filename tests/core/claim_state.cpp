@@ -7,14 +7,16 @@
 
 #include <registry/core/claim_state.hpp>
 
+#include "core/times.hpp"
+
 using namespace registry;
 using namespace std::chrono_literals;
+using registry::test::start;
 
 namespace {
 
 using Keys = std::vector<std::uint64_t>;
 
-constexpr SteadyTime start{1000s};
 constexpr std::uint64_t old_hub = 7;
 constexpr std::uint64_t new_hub = 8;
 

@@ -147,13 +147,13 @@ TEST_CASE("what was registered while the query was on its way is stored, whateve
 }
 
 TEST_CASE("entries that could not be taken are not known") {
-  using Timed = ClientCore<Number, Number, TimestampMetadata>;
-  Timed client({}, me);
-  const std::vector<Timed::EntryType> bad = {{1, 1, {1, std::nullopt}}, {2, 2, {1, 0}}};
+  using TimedClient = ClientCore<Number, Number, TimestampMetadata>;
+  TimedClient client({}, me);
+  const std::vector<TimedClient::EntryType> bad = {{1, 1, {1, std::nullopt}}, {2, 2, {1, 0}}};
   const auto error = client.add(bad, start);
   REQUIRE(error);
   CHECK(std::holds_alternative<EncodeError>(*error));
-  auto call = Timed::offload({1, 2});
+  auto call = TimedClient::offload({1, 2});
   REQUIRE(client.begin(call, 1, start));
   CHECK(keys_of(call.message, MessageType::can_offload) == Numbers{1, 2});
   CHECK(client.batcher().take_entries().empty());

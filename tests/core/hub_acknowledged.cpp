@@ -16,12 +16,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-using C = BinaryCodec<Number, Number, NoMetadata>;
-using Outcomes = std::vector<RegisterStatus>;
-
-constexpr auto stored = RegisterStatus::stored;
-constexpr auto lease_conflict = RegisterStatus::lease_conflict;
-constexpr auto limit_exceeded = RegisterStatus::limit_exceeded;
 constexpr auto storage_error = RegisterStatus::storage_error;
 constexpr auto superseded = RegisterStatus::superseded;
 
@@ -40,17 +34,18 @@ void send(Hub& hub, Asker& asker, const std::vector<PlainEntry>& entries, How ho
   hub.query(asker.sender, frames, TestHub<>::registration(entries));
 }
 
-Outcomes outcomes(const Bytes& answer) {
+RegisterStatuses outcomes(const Bytes& answer) {
   MessageType type{};
-  Outcomes all;
-  if (C::decode_type(answer, type) || type != MessageType::register_response || C::decode_statuses(answer, all)) {
+  RegisterStatuses all;
+  if (PlainCodec::decode_type(answer, type) || type != MessageType::register_response ||
+      PlainCodec::decode_statuses(answer, all)) {
     throw std::runtime_error{"no answer to a registration: " + std::string{as_text(answer)}};
   }
   return all;
 }
 
 template <class Hub>
-Outcomes put(Hub& hub, Asker& asker, const std::vector<PlainEntry>& entries, How how) {
+RegisterStatuses put(Hub& hub, Asker& asker, const std::vector<PlainEntry>& entries, How how) {
   const std::size_t before = hub.replies.size();
   send(hub, asker, entries, how);
   return outcomes(hub.replies.at(before).message);
@@ -66,11 +61,11 @@ struct Synced {
 template <class Hub>
 Synced sync(Hub& hub, Asker& asker, std::uint64_t first) {
   Bytes message;
-  C::encode_count(MessageType::sync, first, message);
+  PlainCodec::encode_count(MessageType::sync, first, message);
   const Bytes answer = hub.ask(asker, message);
   const auto parts = split_trailer<3>(answer);
   Synced synced;
-  if (!parts || C::decode_count(parts->first, synced.applied)) throw std::runtime_error{"no answer to a sync"};
+  if (!parts || PlainCodec::decode_count(parts->first, synced.applied)) throw std::runtime_error{"no answer to a sync"};
   synced.incarnation = parts->second[0];
   synced.flags = parts->second[1];
   synced.first_refusal = parts->second[2];
@@ -89,7 +84,7 @@ TEST_CASE("a registration that asks for it is answered for each entry") {
   TestHub<> hub({}, Plain(PlainStorage{}, 2));
   Asker alice = client(1);
   CHECK(put(hub, alice, {{1, 10, {}}, {2, 20, {}}, {3, 30, {}}, {1, 11, {}}}, {.sequence = 1}) ==
-        Outcomes{stored, stored, limit_exceeded, stored});
+        RegisterStatuses{stored, stored, limit_exceeded, stored});
   CHECK(hub.match(alice, {1, 2, 3}) == std::vector<PlainEntry>{{1, 11, {}}, {2, 20, {}}});
   CHECK(put(hub, alice, {}, {.sequence = 2}).empty());
   CHECK(hub.stats().entries_registered == 3);
@@ -99,9 +94,9 @@ TEST_CASE("a registration that asks for it is answered for each entry") {
 TEST_CASE("also one without a number is answered, and without an envelope") {
   TestHub<> hub;
   Asker alice = client(1);
-  CHECK(put(hub, alice, {{1, 10, {}}}, {}) == Outcomes{stored});
+  CHECK(put(hub, alice, {{1, 10, {}}}, {}) == RegisterStatuses{stored});
   Asker rust = anonymous("rust1");
-  CHECK(outcomes(hub.ask(rust, TestHub<>::registration({{2, 20, {}}}))) == Outcomes{stored});
+  CHECK(outcomes(hub.ask(rust, TestHub<>::registration({{2, 20, {}}}))) == RegisterStatuses{stored});
   CHECK(hub.stats().stored == 2);
 }
 
@@ -110,15 +105,15 @@ TEST_CASE("a repeat is answered as at first, and changes nothing that came later
   Asker alice = client(1);
   Asker bob = client(2);
   const std::vector<PlainEntry> entries{{1, 10, {}}, {2, 20, {}}};
-  CHECK(put(hub, alice, entries, {.sequence = 1}) == Outcomes{stored, limit_exceeded});
+  CHECK(put(hub, alice, entries, {.sequence = 1}) == RegisterStatuses{stored, limit_exceeded});
   SECTION("a registration of another") {
     hub.put(bob, {{1, 11, {}}});
-    CHECK(put(hub, alice, entries, {.sequence = 1, .resent = 1}) == Outcomes{stored, limit_exceeded});
+    CHECK(put(hub, alice, entries, {.sequence = 1, .resent = 1}) == RegisterStatuses{stored, limit_exceeded});
     CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 11, {}}});
   }
   SECTION("a removal") {
     hub.remove(bob, {1});
-    CHECK(put(hub, alice, entries, {.sequence = 1, .resent = 1}) == Outcomes{stored, limit_exceeded});
+    CHECK(put(hub, alice, entries, {.sequence = 1, .resent = 1}) == RegisterStatuses{stored, limit_exceeded});
     CHECK(hub.match(alice, {1, 2}).empty());
   }
   SECTION("over the other socket") {
@@ -134,16 +129,16 @@ TEST_CASE("a resend that had not come stores absent keys only, and says where an
   Asker bob = client(2);
   hub.put(bob, {{1, 11, {}}, {3, 30, {}}});
   CHECK(put(hub, alice, {{1, 10, {}}, {2, 20, {}}, {3, 30, {}}}, {.sequence = 5, .resent = 7}) ==
-        Outcomes{superseded, stored, stored});
+        RegisterStatuses{superseded, stored, stored});
   CHECK(hub.match(alice, {1, 2}) == std::vector<PlainEntry>{{1, 11, {}}, {2, 20, {}}});
   CHECK(hub.stats().entries_refused == 1);
   // Again it is a repeat, ...
   hub.remove(bob, {2});
   CHECK(put(hub, alice, {{1, 10, {}}, {2, 20, {}}, {3, 30, {}}}, {.sequence = 5, .resent = 7}) ==
-        Outcomes{superseded, stored, stored});
+        RegisterStatuses{superseded, stored, stored});
   CHECK(hub.match(alice, {2}).empty());
   // ... what was sent after it may have been applied as well, ...
-  CHECK(put(hub, alice, {{1, 12, {}}}, {.sequence = 6, .resent = 7}) == Outcomes{superseded});
+  CHECK(put(hub, alice, {{1, 12, {}}}, {.sequence = 6, .resent = 7}) == RegisterStatuses{superseded});
   CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 11, {}}});
   // ... and what comes for the first time certainly not.
   put(hub, alice, {{1, 13, {}}}, {.sequence = 8});
@@ -171,7 +166,7 @@ TEST_CASE("an entry whose time is over is absent to a resend") {
   std::vector<Bytes> frames(1);
   Envelope{++alice.request, *alice.id, {}, "default", {}, 7, 7}.encode(frames[0]);
   hub.query(alice.sender, frames, TestHub<Timed>::registration({fresh}));
-  CHECK(outcomes(hub.replies.back().message) == Outcomes{stored});
+  CHECK(outcomes(hub.replies.back().message) == RegisterStatuses{stored});
   CHECK(hub.match(alice, {1}).size() == 1);
 }
 
@@ -180,9 +175,10 @@ TEST_CASE("a refusal that is forgotten is no confirmation") {
   Asker alice = client(1);
   put(hub, alice, {{1, 10, {}}}, {.sequence = 1});
   for (std::uint64_t n = 2; n <= SequenceTracker::max_refusals + 2; ++n) {
-    REQUIRE(put(hub, alice, {{n, 10, {}}, {1, 10, {}}}, {.sequence = n}) == Outcomes{limit_exceeded, stored});
+    REQUIRE(put(hub, alice, {{n, 10, {}}, {1, 10, {}}}, {.sequence = n}) == RegisterStatuses{limit_exceeded, stored});
   }
-  CHECK(put(hub, alice, {{2, 10, {}}, {1, 10, {}}}, {.sequence = 2, .resent = 99}) == Outcomes{storage_error, stored});
+  CHECK(put(hub, alice, {{2, 10, {}}, {1, 10, {}}}, {.sequence = 2, .resent = 99}) ==
+        RegisterStatuses{storage_error, stored});
 }
 
 TEST_CASE("on a hub that insists only the holder's registration counts: the client's or the claim's") {
@@ -190,12 +186,12 @@ TEST_CASE("on a hub that insists only the holder's registration counts: the clie
   Asker alice = client(1);
   Asker bob = client(2);
   hub.can_offload(alice, {1, 2});
-  CHECK(put(hub, bob, {{1, 10, {}}}, {.sequence = 1}) == Outcomes{lease_conflict});
-  CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 1, .claim = 4}) == Outcomes{lease_conflict});
-  CHECK(put(hub, alice, {{1, 10, {}}, {3, 30, {}}}, {.sequence = 2}) == Outcomes{stored, lease_conflict});
+  CHECK(put(hub, bob, {{1, 10, {}}}, {.sequence = 1}) == RegisterStatuses{lease_conflict});
+  CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 1, .claim = 4}) == RegisterStatuses{lease_conflict});
+  CHECK(put(hub, alice, {{1, 10, {}}, {3, 30, {}}}, {.sequence = 2}) == RegisterStatuses{stored, lease_conflict});
   // Who comes after his lease is over hears that he is late.
   hub.pass(30s);
-  CHECK(put(hub, alice, {{2, 20, {}}}, {.sequence = 3}) == Outcomes{lease_conflict});
+  CHECK(put(hub, alice, {{2, 20, {}}}, {.sequence = 3}) == RegisterStatuses{lease_conflict});
   CHECK(hub.stats().stored == 1);
 }
 
@@ -208,7 +204,7 @@ TEST_CASE("a storage that fails is answered for") {
   };
   TestHub<NoEviction<Failing>> hub;
   Asker alice = client(1);
-  CHECK(put(hub, alice, {{1, 10, {}}, {2, 20, {}}}, {.sequence = 1}) == Outcomes{stored, storage_error});
+  CHECK(put(hub, alice, {{1, 10, {}}, {2, 20, {}}}, {.sequence = 1}) == RegisterStatuses{stored, storage_error});
 }
 
 TEST_CASE("an acknowledged registration does not overtake those that it follows, nor is it overtaken") {
@@ -218,7 +214,7 @@ TEST_CASE("an acknowledged registration does not overtake those that it follows,
   CHECK(hub.replies.empty());
   hub.put(alice, {{1, 10, {}}});
   REQUIRE(hub.replies.size() == 1);
-  CHECK(outcomes(hub.replies[0].message) == Outcomes{stored});
+  CHECK(outcomes(hub.replies[0].message) == RegisterStatuses{stored});
   CHECK(hub.match(alice, {1}) == std::vector<PlainEntry>{{1, 11, {}}});
   // It has a number like the others, and so can be followed.
   hub.query(alice.sender, alice.envelope(3), TestHub<>::keys(MessageType::remove, {1}));
@@ -235,7 +231,7 @@ TEST_CASE("an acknowledged registration that has waited lets those go that wait 
   CHECK(hub.replies.empty());
   hub.put(alice, {{1, 10, {}}});
   REQUIRE(hub.replies.size() == 2);
-  CHECK(outcomes(hub.replies[0].message) == Outcomes{stored});
+  CHECK(outcomes(hub.replies[0].message) == RegisterStatuses{stored});
   CHECK(TestHub<>::read_count(hub.replies[1].message, MessageType::remove_response) == 1);
   CHECK(hub.stats().stored == 0);
 }
@@ -251,7 +247,7 @@ TEST_CASE("a registration that was given up because too much came behind it over
     hub.put(alice, {{5, number, {}}});
   }
   REQUIRE(hub.replies.size() == 1);
-  CHECK(outcomes(hub.replies[0].message) == Outcomes{stored});
+  CHECK(outcomes(hub.replies[0].message) == RegisterStatuses{stored});
   alice.sequence = 0;
   hub.put(alice, {{1, 10, {}}, {2, 21, {}}});
   CHECK(hub.core.policy().find(1)->value == 20);
@@ -268,7 +264,7 @@ TEST_CASE("a malformed or excessive registration is refused as a query, and chan
   CHECK(TestHub<>::error_text(hub.replies.back().message) == "limit exceeded: max_keys_per_query allows 1, got 2");
   CHECK(hub.stats().stored == 0);
   // Its number is free.
-  CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 1}) == Outcomes{stored});
+  CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 1}) == RegisterStatuses{stored});
 }
 
 TEST_CASE("a client hears how far its registrations have come, and what was refused of them") {
@@ -289,8 +285,8 @@ TEST_CASE("a client hears how far its registrations have come, and what was refu
   CHECK(synced.applied == 2);  // the third is missing
   CHECK(synced.first_refusal == 2);
   // It asks for the outcome of that one, and is told once more if need be.
-  CHECK(put(hub, alice, {{9, 90, {}}}, {.sequence = 2, .resent = 4}) == Outcomes{lease_conflict});
-  CHECK(put(hub, alice, {{9, 90, {}}}, {.sequence = 2, .resent = 4}) == Outcomes{lease_conflict});
+  CHECK(put(hub, alice, {{9, 90, {}}}, {.sequence = 2, .resent = 4}) == RegisterStatuses{lease_conflict});
+  CHECK(put(hub, alice, {{9, 90, {}}}, {.sequence = 2, .resent = 4}) == RegisterStatuses{lease_conflict});
   synced = sync(hub, alice, 3);
   CHECK(synced.applied == 2);
   CHECK(synced.first_refusal == 0);
@@ -303,7 +299,7 @@ TEST_CASE("a sync without an envelope is nobody's") {
   TestHub<> hub;
   Asker rust = anonymous("rust1");
   Bytes message;
-  C::encode_count(MessageType::sync, 1, message);
+  PlainCodec::encode_count(MessageType::sync, 1, message);
   CHECK(hub.refusal(rust, message) == "not supported by the peer: sync without an envelope");
 }
 
@@ -366,22 +362,22 @@ TEST_CASE("what is refused of a registration that nobody waits for is handed to 
 TEST_CASE("nothing waits for itself") {
   TestHub<> hub;
   Asker alice = client(1);
-  CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 3, .after = 3}) == Outcomes{stored});
-  CHECK(put(hub, alice, {{1, 11, {}}}, {.sequence = 5, .after = 9}) == Outcomes{stored});
+  CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 3, .after = 3}) == RegisterStatuses{stored});
+  CHECK(put(hub, alice, {{1, 11, {}}}, {.sequence = 5, .after = 9}) == RegisterStatuses{stored});
 }
 
 TEST_CASE("a sync may wait until a registration has come, and is answered when it has waited long enough") {
   TestHub<> hub;
   Asker alice = client(1);
   Bytes message;
-  C::encode_count(MessageType::sync, 1, message);
+  PlainCodec::encode_count(MessageType::sync, 1, message);
   hub.put(alice, {{1, 10, {}}});
   hub.query(alice.sender, alice.envelope(2), message);
   CHECK(hub.replies.empty());
   const auto applied = [&] {
     std::uint64_t number = 0;
     const auto parts = split_trailer<3>(hub.replies.back().message);
-    if (!parts || C::decode_count(parts->first, number)) throw std::runtime_error{"no answer to a sync"};
+    if (!parts || PlainCodec::decode_count(parts->first, number)) throw std::runtime_error{"no answer to a sync"};
     return number;
   };
   SECTION("it comes") {
@@ -415,7 +411,7 @@ TEST_CASE("bytes that are no registration do not make one that came a refused on
   Envelope{1, *alice.id, std::nullopt, alice.name_space}.encode(envelope);
   hub.put_raw(alice.sender, envelope, {});
   CHECK(sync(hub, alice, 1).first_refusal == 0);
-  CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 1, .resent = 1}) == Outcomes{stored});
+  CHECK(put(hub, alice, {{1, 10, {}}}, {.sequence = 1, .resent = 1}) == RegisterStatuses{stored});
 }
 
 TEST_CASE("a batch that names a key twice and comes late has its last value count, as it would have in time") {
@@ -423,11 +419,12 @@ TEST_CASE("a batch that names a key twice and comes late has its last value coun
   Asker alice = client(1);
   Asker bob = client(2);
   CHECK(put(hub, alice, {{1, 10, {}}, {2, 20, {}}, {1, 11, {}}}, {.sequence = 1, .resent = 1}) ==
-        Outcomes{stored, stored, stored});
+        RegisterStatuses{stored, stored, stored});
   CHECK(hub.match(bob, {1, 2}) == std::vector<PlainEntry>{{1, 11, {}}, {2, 20, {}}});
   REQUIRE(hub.gone.size() == 1);  // whoever deletes objects hears of the first one
   CHECK(hub.gone.front().first == PlainEntry{1, 10, {}});
   // What stood before stays, whatever comes twice.
-  CHECK(put(hub, bob, {{2, 21, {}}, {2, 22, {}}}, {.sequence = 1, .resent = 1}) == Outcomes{superseded, superseded});
+  CHECK(put(hub, bob, {{2, 21, {}}, {2, 22, {}}}, {.sequence = 1, .resent = 1}) ==
+        RegisterStatuses{superseded, superseded});
   CHECK(hub.match(bob, {2}) == std::vector<PlainEntry>{{2, 20, {}}});
 }

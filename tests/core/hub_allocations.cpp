@@ -15,7 +15,7 @@ using namespace registry::test;
 
 namespace {
 
-constexpr Instant now{SteadyTime{std::chrono::seconds{1000}}, WallTime{std::chrono::seconds{1'700'000'000}}};
+constexpr Instant beginning{start, wall_start};
 constexpr Number many = 5'000;
 
 Numbers keys(Number first, Number count) {
@@ -57,12 +57,12 @@ struct Prepared {
       C::append_entry(key, key, metadata, message);
     }
     Envelope{number, {7, 1}, std::nullopt, default_namespace}.encode(envelope);
-    return allocated_by([&] { core.registration("peer1", envelope, message, now, reply); });
+    return allocated_by([&] { core.registration("peer1", envelope, message, beginning, reply); });
   }
 
   void ask(const Bytes& message) {
     const ByteView frame = envelope;
-    core.query(as_bytes("peer1"), Frames{&frame, 1}, message, now, reply);
+    core.query(as_bytes("peer1"), Frames{&frame, 1}, message, beginning, reply);
   }
 
   static bool reply(ByteView, Frames, ByteView) { return true; }

@@ -17,8 +17,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-using C = BinaryCodec<Number, Number, NoMetadata>;
-
 Bytes claim_message(const Numbers& keys, std::chrono::nanoseconds wait) {
   Bytes message = TestHub<>::keys(MessageType::claim, keys);
   append_trailer<1>({static_cast<std::uint64_t>(wait.count())}, message);
@@ -37,8 +35,8 @@ ClaimReply read_claim(const Bytes& answer) {
   MessageType type{};
   const auto parts = split_trailer<4>(answer);
   ClaimReply reply;
-  if (C::decode_type(answer, type) || type != MessageType::claim_response || !parts ||
-      C::decode_statuses(parts->first, reply.statuses)) {
+  if (PlainCodec::decode_type(answer, type) || type != MessageType::claim_response || !parts ||
+      PlainCodec::decode_statuses(parts->first, reply.statuses)) {
     throw std::runtime_error{"no answer to a claim: " + std::string{as_text(answer)}};
   }
   const auto& [incarnation, token, ttl, waited] = parts->second;
@@ -90,7 +88,8 @@ struct Claimant {
     const Bytes answer = hub.replies.at(before).message;
     const auto parts = split_trailer<2>(answer);
     std::vector<RenewStatus> statuses;
-    if (!parts || C::decode_statuses(parts->first, statuses)) throw std::runtime_error{"no answer to a renewal"};
+    if (!parts || PlainCodec::decode_statuses(parts->first, statuses))
+      throw std::runtime_error{"no answer to a renewal"};
     return statuses;
   }
 
@@ -131,10 +130,6 @@ std::vector<std::string> answered(const TestHub<>& hub, std::size_t from) {
   for (std::size_t i = from; i < hub.replies.size(); ++i) who.push_back(hub.replies[i].recipient);
   return who;
 }
-
-constexpr auto held = RenewStatus::held;
-constexpr auto stored = RenewStatus::stored;
-constexpr auto lost = RenewStatus::lost;
 
 }  // namespace
 
@@ -684,13 +679,13 @@ TEST_CASE("a holder keeps its leases by renewing them, and hears which it has lo
   alice.claim(hub, {1, 2, 3});
   hub.pass(20s);
   hub.put(writer, {{2, 20, {}}});
-  CHECK(alice.renew(hub, {1, 2}, 7) == std::vector{held, stored});
-  CHECK(bob.renew(hub, {1}, 7) == std::vector{lost});
+  CHECK(alice.renew(hub, {1, 2}, 7) == std::vector{RenewStatus::held, RenewStatus::stored});
+  CHECK(bob.renew(hub, {1}, 7) == std::vector{RenewStatus::lost});
   hub.pass(20s);
   CHECK(bob.claim(hub, {1, 3}).value().statuses == Statuses{leased, granted});
-  CHECK(alice.renew(hub, {1, 3, 4}, 7) == std::vector{held, lost, lost});
+  CHECK(alice.renew(hub, {1, 3, 4}, 7) == std::vector{RenewStatus::held, RenewStatus::lost, RenewStatus::lost});
   hub.pass(30s);
-  CHECK(alice.renew(hub, {1}, 7) == std::vector{lost});
+  CHECK(alice.renew(hub, {1}, 7) == std::vector{RenewStatus::lost});
   CHECK(hub.stats().leases.renewed == 2);
 }
 
@@ -715,10 +710,10 @@ TEST_CASE("after a restart claims are claimed back, and until then nothing is gr
   hub.pass(1s);
   CHECK(bob.claim(hub, {1, 2}).value().statuses == Statuses{leased, leased});
   CHECK(hub.can_offload(carol, {1}) == Statuses{leased});
-  CHECK(alice.renew(hub, {1}, 7) == std::vector{held});
-  CHECK(bob.renew(hub, {1}, 7) == std::vector{lost});
+  CHECK(alice.renew(hub, {1}, 7) == std::vector{RenewStatus::held});
+  CHECK(bob.renew(hub, {1}, 7) == std::vector{RenewStatus::lost});
   hub.put(carol, {{3, 30, {}}});
-  CHECK(bob.renew(hub, {3}, 7) == std::vector{stored});
+  CHECK(bob.renew(hub, {3}, 7) == std::vector{RenewStatus::stored});
   // Who waits for what is free only because nobody has claimed it back is granted it when nobody has.
   REQUIRE_FALSE(bob.claim(hub, {1, 2}, 60s));
   hub.pass(9s);
@@ -735,21 +730,25 @@ TEST_CASE("without a recovery time a claim is had back as long as nothing speaks
   Claimant alice = claim_of(1);
   Claimant bob = claim_of(2);
   CHECK(bob.claim(hub, {2, 3}).value().statuses == Statuses{granted, granted});
-  SECTION("what nobody has been granted") { CHECK(alice.renew(hub, {1, 2}, 7) == std::vector{held, lost}); }
+  SECTION("what nobody has been granted") {
+    CHECK(alice.renew(hub, {1, 2}, 7) == std::vector{RenewStatus::held, RenewStatus::lost});
+  }
   SECTION("not when a grant has ended, of which no more is known") {
     bob.release(hub, {2});
-    CHECK(alice.renew(hub, {2}, 7) == std::vector{lost});
+    CHECK(alice.renew(hub, {2}, 7) == std::vector{RenewStatus::lost});
   }
   SECTION("not when something that was stored has gone") {
     Asker writer = client(4);
     hub.put(writer, {{2, 20, {}}});
     hub.remove(writer, {2});
-    CHECK(alice.renew(hub, {2}, 7) == std::vector{lost});
+    CHECK(alice.renew(hub, {2}, 7) == std::vector{RenewStatus::lost});
   }
   SECTION("not when every lease of the hub before is over anyway") {
     hub.pass(30s);
-    CHECK(alice.renew(hub, {1}, 7) == std::vector{lost});
+    CHECK(alice.renew(hub, {1}, 7) == std::vector{RenewStatus::lost});
   }
-  SECTION("nor what was over before") { CHECK(alice.renew(hub, {1}, 0) == std::vector{lost}); }
-  SECTION("and not what this hub itself would know of") { CHECK(alice.renew(hub, {1}, 8) == std::vector{lost}); }
+  SECTION("nor what was over before") { CHECK(alice.renew(hub, {1}, 0) == std::vector{RenewStatus::lost}); }
+  SECTION("and not what this hub itself would know of") {
+    CHECK(alice.renew(hub, {1}, 8) == std::vector{RenewStatus::lost});
+  }
 }

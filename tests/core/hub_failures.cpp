@@ -29,14 +29,14 @@ struct Plan {
   std::optional<Number> erase;
 };
 
-class Failing {
+class FailingKeys {
  public:
   using key_type = Number;
   using value_type = Number;
   using metadata_type = TimestampMetadata;
   using StoredType = Stored<Number, TimestampMetadata>;
 
-  explicit Failing(std::shared_ptr<Plan> plan) : plan_(std::move(plan)) {}
+  explicit FailingKeys(std::shared_ptr<Plan> plan) : plan_(std::move(plan)) {}
 
   const StoredType* find(const Number& key) const {
     fail(plan_->find, key);
@@ -60,45 +60,43 @@ class Failing {
   HashMapStorage<Number, Number, TimestampMetadata> storage_;
 };
 
-using Policy = NoEviction<Failing>;
-
-TimedEntry timed(Number key, std::optional<std::uint32_t> ttl = {}) { return {key, key * 10, {1'700'000'000, ttl}}; }
+using FailingPolicy = NoEviction<FailingKeys>;
 
 }  // namespace
 
 TEST_CASE("when a storage throws in a query the asker is told, and leases granted by then are taken back") {
   const auto plan = std::make_shared<Plan>();
-  TestHub<Policy> hub({}, Policy(Failing{plan}));
+  TestHub<FailingPolicy> hub({}, FailingPolicy(FailingKeys{plan}));
   Asker alice = client(1);
   Asker bob = client(2);
   hub.can_offload(alice, {1});
   plan->find = 3;
-  CHECK(hub.refusal(alice, TestHub<Policy>::keys(MessageType::can_offload, {1, 2, 3, 4})) ==
+  CHECK(hub.refusal(alice, TestHub<FailingPolicy>::keys(MessageType::can_offload, {1, 2, 3, 4})) ==
         "storage error: disk gone");
   CHECK(hub.stats().malformed == 0);
   CHECK(hub.stats().granted == 1);
   CHECK(hub.stats().leases.active == 1);
   CHECK(hub.can_offload(bob, {1, 2}) == Statuses{leased, granted});
   // Taking back is done once: an undeliverable answer must not do it again to what came since.
-  CHECK(hub.refusal(alice, TestHub<Policy>::keys(MessageType::match, {3})) == "storage error: disk gone");
+  CHECK(hub.refusal(alice, TestHub<FailingPolicy>::keys(MessageType::match, {3})) == "storage error: disk gone");
   plan->find.reset();
   CHECK(hub.can_offload(alice, {3}) == Statuses{granted});
 }
 
 TEST_CASE("when a storage throws in a remove, what it had removed by then stays removed") {
   const auto plan = std::make_shared<Plan>();
-  TestHub<Policy> hub({}, Policy(Failing{plan}));
+  TestHub<FailingPolicy> hub({}, FailingPolicy(FailingKeys{plan}));
   Asker alice = client(1);
   hub.put(alice, {timed(1), timed(2), timed(3)});
   plan->erase = 2;
-  CHECK(hub.refusal(alice, TestHub<Policy>::keys(MessageType::remove, {1, 2, 3})) == "storage error: disk gone");
+  CHECK(hub.refusal(alice, TestHub<FailingPolicy>::keys(MessageType::remove, {1, 2, 3})) == "storage error: disk gone");
   CHECK(hub.stats().removed == 1);
   CHECK(hub.stats().stored == 2);
 }
 
 TEST_CASE("an entry that a storage will not take is refused, its lease stays, and the others are stored") {
   const auto plan = std::make_shared<Plan>();
-  TestHub<Policy> hub({}, Policy(Failing{plan}));
+  TestHub<FailingPolicy> hub({}, FailingPolicy(FailingKeys{plan}));
   Asker alice = client(1);
   Asker bob = client(2);
   hub.can_offload(alice, {1, 2, 3});
@@ -113,14 +111,14 @@ TEST_CASE("an entry that a storage will not take is refused, its lease stays, an
 
 TEST_CASE("of a registration that is sent again only those entries are refused at which the storage throws") {
   const auto plan = std::make_shared<Plan>();
-  TestHub<Policy> hub({}, Policy(Failing{plan}));
+  TestHub<FailingPolicy> hub({}, FailingPolicy(FailingKeys{plan}));
   Asker alice = client(1);
   hub.put(alice, {timed(1, 5), timed(2)});
   const auto send_again = [&](std::uint64_t sequence, const std::vector<TimedEntry>& entries) {
     Bytes envelope;
     Envelope{sequence, *alice.id, std::nullopt, default_namespace, std::nullopt, std::nullopt, sequence}.encode(
         envelope);
-    hub.put_raw("peer1", envelope, TestHub<Policy>::registration(entries));
+    hub.put_raw("peer1", envelope, TestHub<FailingPolicy>::registration(entries));
   };
   SECTION("when it looks whether the key is stored") {
     plan->find = 2;
@@ -152,12 +150,12 @@ TEST_CASE("a storage that throws for a key that is waited for keeps only its wai
   const auto plan = std::make_shared<Plan>();
   HubOptions options;
   options.lease_cleanup_interval = 1s;
-  TestHub<Policy> hub(options, Policy(Failing{plan}));
+  TestHub<FailingPolicy> hub(options, FailingPolicy(FailingKeys{plan}));
   Asker alice = client(1);
   Asker bob = client(2);
   Asker carol = client(3);
   const auto claim = [&](Asker& asker, Number key) {
-    Bytes message = TestHub<Policy>::keys(MessageType::claim, {key});
+    Bytes message = TestHub<FailingPolicy>::keys(MessageType::claim, {key});
     append_trailer<1>({static_cast<std::uint64_t>(std::chrono::nanoseconds{60s}.count())}, message);
     hub.query(asker.sender, asker.envelope(), message);
   };
@@ -208,13 +206,14 @@ TEST_CASE("an entry that is over and cannot be erased stays as good as absent") 
   const auto plan = std::make_shared<Plan>();
   HubOptions options;
   options.lease_cleanup_interval = 1s;
-  TestHub<Policy> hub(options, Policy(Failing{plan}));
+  TestHub<FailingPolicy> hub(options, FailingPolicy(FailingKeys{plan}));
   Asker alice = client(1);
   hub.put(alice, {timed(1, 5), timed(2, 6), timed(3)});
   hub.pass(10s);
   plan->erase = 1;
-  CHECK(hub.refusal(alice, TestHub<Policy>::keys(MessageType::match, {1})) == "storage error: disk gone");
-  CHECK(hub.refusal(alice, TestHub<Policy>::keys(MessageType::can_offload, {3, 1})) == "storage error: disk gone");
+  CHECK(hub.refusal(alice, TestHub<FailingPolicy>::keys(MessageType::match, {1})) == "storage error: disk gone");
+  CHECK(hub.refusal(alice, TestHub<FailingPolicy>::keys(MessageType::can_offload, {3, 1})) ==
+        "storage error: disk gone");
   hub.put(alice, {timed(1, 60)});
   CHECK(hub.stats().entries_refused == 1);
   CHECK(hub.match(alice, {2, 3}) == std::vector<TimedEntry>{timed(3)});
@@ -237,7 +236,7 @@ TEST_CASE("leases are collected although entries cannot be") {
   const auto plan = std::make_shared<Plan>();
   HubOptions options;
   options.lease_ttl = 1s;
-  TestHub<Policy> hub(options, Policy(Failing{plan}));
+  TestHub<FailingPolicy> hub(options, FailingPolicy(FailingKeys{plan}));
   Asker alice = client(1);
   hub.put(alice, {timed(1, 5)});
   std::vector<Number> keys;

@@ -14,10 +14,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::uint64_t created = 1'700'000'000;
-
-TimedEntry timed(Number key, std::optional<std::uint32_t> ttl) { return {key, key * 10, {created, ttl}}; }
-
 HubOptions leases_of(std::chrono::nanoseconds ttl, std::chrono::nanoseconds cleanup = 1s) {
   HubOptions options;
   options.lease_ttl = ttl;

@@ -205,11 +205,11 @@ TEST_CASE("together or alone, every call is answered alike") {
   std::mt19937 random(7);
   const auto below = [&](std::size_t bound) { return random() % bound; };
   for (int round = 0; round < 200; ++round) {
-    const std::set<Number> stored{below(20), below(20), below(20), below(20), below(20)};
+    const std::set<Number> kept_by_hub{below(20), below(20), below(20), below(20), below(20)};
     const auto matched = [&](const Numbers& keys) {
       std::vector<PlainEntry> found;
       for (const Number key : keys) {
-        if (stored.contains(key)) found.push_back({key, key * 10, {}});
+        if (kept_by_hub.contains(key)) found.push_back({key, key * 10, {}});
       }
       return entries_answer(found);
     };

@@ -5,15 +5,16 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/times.hpp"
 #include "support/catch.hpp"
 
 using namespace registry;
 using namespace std::chrono_literals;
+using registry::test::start;
 
 namespace {
 
 using Known = KnownKeys<std::uint64_t>;
-constexpr SteadyTime start{1000s};
 
 }  // namespace
 

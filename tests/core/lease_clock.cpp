@@ -4,16 +4,12 @@
 #include <chrono>
 #include <optional>
 
+#include "core/times.hpp"
 #include "support/catch.hpp"
 
 using namespace registry;
 using namespace std::chrono_literals;
-
-namespace {
-
-constexpr SteadyTime start{1000s};
-
-}  // namespace
+using registry::test::start;
 
 TEST_CASE("the lease clock follows the steady clock as long as turns are as short as they were meant to be") {
   LeaseClock clock(start, 100ms);

@@ -8,6 +8,7 @@
 
 #include <registry/metadata.hpp>
 
+#include "core/times.hpp"
 #include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
 
@@ -58,9 +59,8 @@ class Leases {
   LeaseManager<Table> leases_;
 };
 
-const Holder alice = Holder::client({1, 1});
-const Holder bob = Holder::client({1, 2});
-constexpr SteadyTime start{1000s};
+const Holder one_holder = Holder::client({1, 1});
+const Holder other_holder = Holder::client({1, 2});
 
 bool same(const LeaseStats& a, const LeaseStats& b) {
   return a.active == b.active && a.granted == b.granted && a.renewed == b.renewed && a.expired == b.expired &&
@@ -71,84 +71,84 @@ bool same(const LeaseStats& a, const LeaseStats& b) {
 
 TEST_CASE("a lease excludes everybody else until its deadline, and not a moment longer") {
   Leases leases(30s, 10);
-  CHECK(leases.acquire(5, alice, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(5, one_holder, 1, start) == LeaseAnswer::granted);
   CHECK(leases.next_deadline() == start + 30s);
   REQUIRE(leases.holder(5, start) != nullptr);
-  CHECK(*leases.holder(5, start) == alice);
+  CHECK(*leases.holder(5, start) == one_holder);
 
   const SteadyTime last = start + 30s - 1ns;
-  CHECK(leases.acquire(5, bob, 1, last) == LeaseAnswer::leased);
+  CHECK(leases.acquire(5, other_holder, 1, last) == LeaseAnswer::leased);
   CHECK(leases.holder(5, last) != nullptr);
 
   CHECK(leases.holder(5, start + 30s) == nullptr);
-  CHECK(leases.acquire(5, bob, 2, start + 30s) == LeaseAnswer::granted);
-  CHECK(*leases.holder(5, start + 30s) == bob);
+  CHECK(leases.acquire(5, other_holder, 2, start + 30s) == LeaseAnswer::granted);
+  CHECK(*leases.holder(5, start + 30s) == other_holder);
   CHECK(leases.next_deadline() == start + 60s);
   CHECK(same(leases.stats(), {1, 2, 0, 1, 0, 0, 1}));
 }
 
 TEST_CASE("the holder that asks again has the lease for longer") {
   Leases leases(30s, 10);
-  leases.acquire(5, alice, 1, start);
-  CHECK(leases.acquire(5, alice, 2, start + 10s) == LeaseAnswer::granted);
+  leases.acquire(5, one_holder, 1, start);
+  CHECK(leases.acquire(5, one_holder, 2, start + 10s) == LeaseAnswer::granted);
   CHECK(leases.next_deadline() == start + 40s);
-  CHECK(leases.acquire(5, bob, 1, start + 39s) == LeaseAnswer::leased);
+  CHECK(leases.acquire(5, other_holder, 1, start + 39s) == LeaseAnswer::leased);
   CHECK(same(leases.stats(), {1, 1, 1, 0, 0, 0, 1}));
 }
 
 TEST_CASE("within one request a key is granted once, whether new or renewed") {
   Leases leases(30s, 10);
-  CHECK(leases.acquire(5, alice, 1, start) == LeaseAnswer::granted);
-  CHECK(leases.acquire(5, alice, 1, start) == LeaseAnswer::leased);
-  CHECK(leases.acquire(5, alice, 2, start) == LeaseAnswer::granted);
-  CHECK(leases.acquire(5, alice, 2, start) == LeaseAnswer::leased);
+  CHECK(leases.acquire(5, one_holder, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(5, one_holder, 1, start) == LeaseAnswer::leased);
+  CHECK(leases.acquire(5, one_holder, 2, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(5, one_holder, 2, start) == LeaseAnswer::leased);
   CHECK(leases.stats().conflicts == 2);
 }
 
 TEST_CASE("a lease that is over but not collected belongs to whoever asks next, as a new one") {
   Leases leases(30s, 10);
-  leases.acquire(5, alice, 1, start);
-  leases.acquire(5, alice, 2, start);
-  CHECK(leases.acquire(5, alice, 3, start + 30s) == LeaseAnswer::granted);
+  leases.acquire(5, one_holder, 1, start);
+  leases.acquire(5, one_holder, 2, start);
+  CHECK(leases.acquire(5, one_holder, 3, start + 30s) == LeaseAnswer::granted);
   CHECK(same(leases.stats(), {1, 2, 1, 1, 0, 0, 0}));
   // New: request 3 alone was granted it, so it can be taken back.
-  CHECK(leases.withdraw(5, alice, 3, start + 31s));
+  CHECK(leases.withdraw(5, one_holder, 3, start + 31s));
 }
 
 TEST_CASE("only the holder releases, and only until the deadline") {
   Leases leases(30s, 10);
-  leases.acquire(5, alice, 1, start);
-  CHECK_FALSE(leases.release(6, alice, start));
-  CHECK_FALSE(leases.release(5, bob, start));
-  CHECK_FALSE(leases.release(5, alice, start + 30s));
+  leases.acquire(5, one_holder, 1, start);
+  CHECK_FALSE(leases.release(6, one_holder, start));
+  CHECK_FALSE(leases.release(5, other_holder, start));
+  CHECK_FALSE(leases.release(5, one_holder, start + 30s));
   CHECK(leases.stats().active == 1);
-  CHECK(leases.release(5, alice, start + 30s - 1ns));
-  CHECK_FALSE(leases.release(5, alice, start));
+  CHECK(leases.release(5, one_holder, start + 30s - 1ns));
+  CHECK_FALSE(leases.release(5, one_holder, start));
   CHECK(same(leases.stats(), {0, 1, 0, 0, 1, 0, 0}));
   CHECK(leases.next_deadline() == std::nullopt);
 }
 
 TEST_CASE("a withdrawal takes back only what its request alone was granted") {
   Leases leases(30s, 10);
-  leases.acquire(5, alice, 1, start);
-  CHECK_FALSE(leases.withdraw(5, bob, 1, start));
-  CHECK_FALSE(leases.withdraw(5, alice, 2, start));
-  CHECK_FALSE(leases.withdraw(5, alice, 1, start + 30s));
-  CHECK_FALSE(leases.withdraw(6, alice, 1, start));
+  leases.acquire(5, one_holder, 1, start);
+  CHECK_FALSE(leases.withdraw(5, other_holder, 1, start));
+  CHECK_FALSE(leases.withdraw(5, one_holder, 2, start));
+  CHECK_FALSE(leases.withdraw(5, one_holder, 1, start + 30s));
+  CHECK_FALSE(leases.withdraw(6, one_holder, 1, start));
 
-  SECTION("the request that was granted it") { CHECK(leases.withdraw(5, alice, 1, start)); }
+  SECTION("the request that was granted it") { CHECK(leases.withdraw(5, one_holder, 1, start)); }
   SECTION("not if the holder was granted it again since") {
-    leases.acquire(5, alice, 2, start);
-    CHECK_FALSE(leases.withdraw(5, alice, 1, start));
-    CHECK_FALSE(leases.withdraw(5, alice, 2, start));
-    CHECK(leases.release(5, alice, start));
+    leases.acquire(5, one_holder, 2, start);
+    CHECK_FALSE(leases.withdraw(5, one_holder, 1, start));
+    CHECK_FALSE(leases.withdraw(5, one_holder, 2, start));
+    CHECK(leases.release(5, one_holder, start));
   }
 }
 
 TEST_CASE("a registration ends the lease, whoever held it") {
   Leases leases(30s, 10);
-  leases.acquire(5, alice, 1, start);
-  leases.acquire(6, alice, 1, start);
+  leases.acquire(5, one_holder, 1, start);
+  leases.acquire(6, one_holder, 1, start);
   leases.convert(5, start + 29s);
   CHECK(same(leases.stats(), {1, 2, 0, 0, 0, 1, 0}));
   CHECK(leases.stores(5));
@@ -161,8 +161,8 @@ TEST_CASE("a registration ends the lease, whoever held it") {
 
 TEST_CASE("leases are collected in the order of their deadlines, no more than asked for, and none too early") {
   Leases leases(30s, 10);
-  for (std::uint64_t key = 1; key <= 4; ++key) leases.acquire(key, alice, 1, start + std::chrono::seconds{key});
-  leases.acquire(1, alice, 2, start + 5s);  // renewed: last now
+  for (std::uint64_t key = 1; key <= 4; ++key) leases.acquire(key, one_holder, 1, start + std::chrono::seconds{key});
+  leases.acquire(1, one_holder, 2, start + 5s);  // renewed: last now
   CHECK(leases.next_deadline() == start + 32s);
   CHECK(leases.expire(start + 32s - 1ns, 10) == 0);
   CHECK(leases.expire(start + 33s, 0) == 0);
@@ -181,16 +181,16 @@ TEST_CASE("leases are collected in the order of their deadlines, no more than as
 TEST_CASE("beyond the limit there is no new lease, but for the room of one that is over") {
   Leases leases(30s, 2);
   CHECK(leases.max_leases() == 2);
-  leases.acquire(1, alice, 1, start);
-  leases.acquire(2, alice, 1, start + 1s);
-  CHECK(leases.acquire(3, alice, 1, start + 2s) == LeaseAnswer::full);
+  leases.acquire(1, one_holder, 1, start);
+  leases.acquire(2, one_holder, 1, start + 1s);
+  CHECK(leases.acquire(3, one_holder, 1, start + 2s) == LeaseAnswer::full);
   CHECK(same(leases.stats(), {2, 2, 0, 0, 0, 0, 0}));
   // Those that exist can be renewed and asked for.
-  CHECK(leases.acquire(2, alice, 2, start + 2s) == LeaseAnswer::granted);
-  CHECK(leases.acquire(2, bob, 1, start + 2s) == LeaseAnswer::leased);
+  CHECK(leases.acquire(2, one_holder, 2, start + 2s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(2, other_holder, 1, start + 2s) == LeaseAnswer::leased);
 
-  CHECK(leases.acquire(3, bob, 2, start + 30s) == LeaseAnswer::granted);
-  CHECK(leases.acquire(4, bob, 2, start + 30s) == LeaseAnswer::full);
+  CHECK(leases.acquire(3, other_holder, 2, start + 30s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(4, other_holder, 2, start + 30s) == LeaseAnswer::full);
   CHECK(leases.holder(1, start) == nullptr);
   CHECK(leases.stats().active == 2);
 }
@@ -211,7 +211,7 @@ TEST_CASE("a lease for which there is no memory leaves nothing behind") {
   Leases leases(30s, 1000);
   bool failed = true;
   for (std::size_t left = 0; failed; ++left) {
-    failed = fails_with_allocations(left, [&] { leases.acquire(5, alice, 1, start); });
+    failed = fails_with_allocations(left, [&] { leases.acquire(5, one_holder, 1, start); });
     if (failed) CHECK(leases.next_deadline() == std::nullopt);
   }
   CHECK(leases.stats().active == 1);
@@ -221,8 +221,8 @@ TEST_CASE("a lease for which there is no memory leaves nothing behind") {
 TEST_CASE("leases that come and go allocate nothing once there was room for as many") {
   Leases leases(30s, 10'000);
   const auto cycle = [&](std::uint64_t keys, std::uint64_t request) {
-    for (std::uint64_t key = 0; key < keys; ++key) leases.acquire(key, alice, request, start);
-    for (std::uint64_t key = 0; key < keys; ++key) leases.release(key, alice, start);
+    for (std::uint64_t key = 0; key < keys; ++key) leases.acquire(key, one_holder, request, start);
+    for (std::uint64_t key = 0; key < keys; ++key) leases.release(key, one_holder, start);
   };
   // The table rebuilds itself now and then if it is nearly full; far below that it does not.
   cycle(5'000, 1);
@@ -232,42 +232,42 @@ TEST_CASE("leases that come and go allocate nothing once there was room for as m
 
 TEST_CASE("no client holds more leases than its share, however they end") {
   Leases leases(30s, 100, 2);
-  CHECK(leases.acquire(1, alice, 1, start) == LeaseAnswer::granted);
-  CHECK(leases.acquire(2, alice, 1, start) == LeaseAnswer::granted);
-  CHECK(leases.acquire(3, alice, 1, start) == LeaseAnswer::client_full);
+  CHECK(leases.acquire(1, one_holder, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(2, one_holder, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(3, one_holder, 1, start) == LeaseAnswer::client_full);
   // Others have theirs, and what it has it may have again.
-  CHECK(leases.acquire(3, bob, 1, start) == LeaseAnswer::granted);
-  CHECK(leases.acquire(1, alice, 2, start) == LeaseAnswer::granted);
-  CHECK(leases.release(1, alice, start));
-  CHECK(leases.acquire(4, alice, 3, start) == LeaseAnswer::granted);
-  CHECK(leases.acquire(5, alice, 3, start) == LeaseAnswer::client_full);
+  CHECK(leases.acquire(3, other_holder, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(1, one_holder, 2, start) == LeaseAnswer::granted);
+  CHECK(leases.release(1, one_holder, start));
+  CHECK(leases.acquire(4, one_holder, 3, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(5, one_holder, 3, start) == LeaseAnswer::client_full);
   leases.convert(4, start);
-  CHECK(leases.acquire(5, alice, 4, start) == LeaseAnswer::granted);
-  CHECK(leases.withdraw(5, alice, 4, start));
-  CHECK(leases.acquire(6, alice, 5, start + 1s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(5, one_holder, 4, start) == LeaseAnswer::granted);
+  CHECK(leases.withdraw(5, one_holder, 4, start));
+  CHECK(leases.acquire(6, one_holder, 5, start + 1s) == LeaseAnswer::granted);
   // 2 is over: that is collected before anybody is refused.
-  CHECK(leases.acquire(7, alice, 6, start + 30s) == LeaseAnswer::granted);
-  CHECK(leases.acquire(2, bob, 7, start + 30s) == LeaseAnswer::granted);
-  CHECK(leases.acquire(7, alice, 8, start + 30s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(7, one_holder, 6, start + 30s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(2, other_holder, 7, start + 30s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(7, one_holder, 8, start + 30s) == LeaseAnswer::granted);
   CHECK(leases.expire(start + 31s, 100) == 1);
-  CHECK(leases.acquire(8, alice, 9, start + 31s) == LeaseAnswer::granted);
-  CHECK(leases.acquire(9, alice, 9, start + 31s) == LeaseAnswer::client_full);
+  CHECK(leases.acquire(8, one_holder, 9, start + 31s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(9, one_holder, 9, start + 31s) == LeaseAnswer::client_full);
 }
 
 TEST_CASE("a lease that is over passes to another only within his share") {
   Leases leases(30s, 100, 1);
-  CHECK(leases.acquire(1, alice, 1, start) == LeaseAnswer::granted);
-  CHECK(leases.acquire(2, bob, 1, start + 1s) == LeaseAnswer::granted);
-  CHECK(leases.acquire(1, bob, 2, start + 30s) == LeaseAnswer::client_full);
+  CHECK(leases.acquire(1, one_holder, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(2, other_holder, 1, start + 1s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(1, other_holder, 2, start + 30s) == LeaseAnswer::client_full);
   // To itself it does.
-  CHECK(leases.acquire(1, alice, 2, start + 30s) == LeaseAnswer::granted);
-  CHECK(leases.acquire(3, alice, 3, start + 30s) == LeaseAnswer::client_full);
+  CHECK(leases.acquire(1, one_holder, 2, start + 30s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(3, one_holder, 3, start + 30s) == LeaseAnswer::client_full);
 }
 
 TEST_CASE("a lease that is over passes to another whose own share is over as well") {
   Leases leases(30s, 100, 1);
-  CHECK(leases.acquire(1, alice, 1, start) == LeaseAnswer::granted);
-  CHECK(leases.acquire(2, bob, 1, start) == LeaseAnswer::granted);
-  CHECK(leases.acquire(1, bob, 2, start + 30s) == LeaseAnswer::granted);
+  CHECK(leases.acquire(1, one_holder, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(2, other_holder, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(1, other_holder, 2, start + 30s) == LeaseAnswer::granted);
   CHECK(same(leases.stats(), {1, 3, 0, 2, 0, 0, 0}));
 }

@@ -6,18 +6,14 @@
 #include <set>
 #include <vector>
 
+#include "core/times.hpp"
 #include "support/catch.hpp"
 
 using namespace std::chrono_literals;
 using registry::RequestId;
 using registry::RequestTable;
 using registry::SteadyTime;
-
-namespace {
-
-constexpr SteadyTime start{};
-
-}  // namespace
+using registry::test::start;
 
 TEST_CASE("a request is found by its id until it is taken") {
   RequestTable<int> table;

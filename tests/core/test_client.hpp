@@ -17,21 +17,12 @@
 #include <registry/envelope.hpp>
 #include <registry/error.hpp>
 
+#include "core/common.hpp"
+#include "core/times.hpp"
+
 namespace registry::test {
 
-using Number = std::uint64_t;
-using Numbers = std::vector<Number>;
-using Statuses = std::vector<OffloadStatus>;
-using PlainEntry = Entry<Number, Number, NoMetadata>;
-using PlainCodec = BinaryCodec<Number, Number, NoMetadata>;
 using PlainClient = ClientCore<Number, Number, NoMetadata>;
-
-inline constexpr OffloadStatus granted = OffloadStatus::granted;
-inline constexpr OffloadStatus already_stored = OffloadStatus::already_stored;
-inline constexpr OffloadStatus leased = OffloadStatus::leased;
-
-inline constexpr SteadyTime start{std::chrono::seconds{1000}};
-inline constexpr ClientId me{11, 12};
 
 inline Bytes statuses_answer(const Statuses& statuses) {
   Bytes out;

@@ -22,20 +22,15 @@
 #include <registry/message.hpp>
 #include <registry/storage.hpp>
 
+#include "core/common.hpp"
+#include "core/times.hpp"
+
 namespace registry::test {
 
-using Number = std::uint64_t;
-using Numbers = std::vector<Number>;
-using Statuses = std::vector<OffloadStatus>;
-using PlainStorage = HashMapStorage<Number, Number>;
 using Plain = NoEviction<PlainStorage>;
-using Timed = NoEviction<HashMapStorage<Number, Number, TimestampMetadata>>;
-using PlainEntry = Entry<Number, Number, NoMetadata>;
-using TimedEntry = Entry<Number, Number, TimestampMetadata>;
+using Timed = NoEviction<TimedStorage>;
 
-inline constexpr OffloadStatus granted = OffloadStatus::granted;
-inline constexpr OffloadStatus already_stored = OffloadStatus::already_stored;
-inline constexpr OffloadStatus leased = OffloadStatus::leased;
+inline TimedEntry timed(Number key, std::optional<std::uint32_t> ttl = {}) { return {key, key * 10, {created, ttl}}; }
 
 /// Somebody who asks: by its routing id and, unless it is anonymous, an envelope.
 struct Asker {
@@ -201,7 +196,7 @@ class TestHub {
   HubStats stats() const { return core.stats(); }
 
   /// Lease clock and wall clock, which start nowhere near each other.
-  Instant now{SteadyTime{std::chrono::seconds{1000}}, std::chrono::sys_seconds{std::chrono::seconds{1'700'000'000}}};
+  Instant now{start, wall_start};
   bool reachable = true;
   bool is_out_of_memory = false;  // when it is to send an answer
   std::vector<Reply> replies;

@@ -22,8 +22,7 @@
 
 using namespace registry;
 using namespace std::chrono_literals;
-using zmq_test::limit;
-using zmq_test::steady_now;
+using namespace zmq_test;
 
 namespace {
 

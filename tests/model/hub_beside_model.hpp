@@ -407,7 +407,7 @@ class HubBesideModel {
     model_->begin_call(now_);
     tell_hub();
     tell_model();
-    model_->compare(given_, hub_->stats().stored);
+    model_->compare(given_, hub_->stats().stored, hub_->stats().leases.active);
   }
 
   template <class TellModel>

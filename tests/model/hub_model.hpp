@@ -414,9 +414,9 @@ class HubModel {
     are_all_waits_over_ = true;
   }
 
-  /// Whether the hub gave these answers rightly, in an order that is right. How many entries it has then says whether
-  /// it looked at those that are over on its way to what ended a wait: it need not.
-  void compare(const std::vector<Answer>& given, std::size_t stored) {
+  /// Whether the hub gave these answers rightly, in an order that is right. How many entries and leases it has then says
+  /// whether it looked at those that are over on its way to what ended a wait, or might have: it need not.
+  void compare(const std::vector<Answer>& given, std::size_t stored, std::size_t leased) {
     const auto awaited_before = awaited_keys();
     for (std::size_t i = 0; i < expected_.size(); ++i) {
       if (i == given.size()) throw Disagreement{"not answered: " + show(expected_[i])};
@@ -431,6 +431,8 @@ class HubModel {
     for (const Number key : awaited_keys()) drop_if_over(key);
     for (const Number key : awaited_before) {
       if (entries_.size() > stored) drop_if_over(key);
+      const bool has_looked = leases_.size() > leased && leases_.contains(key) && is_over(leases_.at(key));
+      while (has_looked && first_for(key) != waiters_.end()) pass_over_first(key, "its lease is over");
     }
     tell_what_is_stored();
     look_for_who_waits_for_nothing();

@@ -527,7 +527,7 @@ TEST_CASE("what was registered once more and has no answer is not said to be ref
 }
 
 TEST_CASE("what the hub does not take when it is registered once more stays as it was answered at first") {
-  LossyHub hub(insisting());
+  LossyHub hub(HubOptions{.insist_on_holder = true});
   auto alice = worker_of(hub).build();
   auto bob = worker_of(hub).build();
   auto claim = alice.claim({1, 2});
@@ -543,7 +543,7 @@ TEST_CASE("what the hub does not take when it is registered once more stays as i
 }
 
 TEST_CASE("what was registered once more without an answer, and is refused then, may have been stored") {
-  LossyHub hub(insisting());
+  LossyHub hub(HubOptions{.insist_on_holder = true});
   auto alice = worker_of(hub).build();
   auto claim = alice.claim({1});
   hub.restart();

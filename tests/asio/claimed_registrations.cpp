@@ -25,9 +25,9 @@ constexpr auto conflict = RegisterStatus::lease_conflict;
 
 /// A claim of key 1 whose hub refuses, as the test's last query, that it registers keys 1 and 2.
 struct Refused {
-  explicit Refused(std::chrono::nanoseconds register_timeout = 20s)
+  explicit Refused(std::chrono::nanoseconds register_timeout = 20s, std::chrono::nanoseconds resend_interval = 10s)
       : client(builder(io, hub.address())
-                   .resend_interval(10s)
+                   .resend_interval(resend_interval)
                    .register_timeout(register_timeout)
                    .request_timeout(20s)
                    .build()) {
@@ -146,6 +146,25 @@ TEST_CASE("a registration that was made once more and that the hub does not take
   REQUIRE(world.is_registered());
   REQUIRE(world.registered.succeeded());
   REQUIRE(world.registered.result.statuses == Statuses{conflict, conflict});
+}
+
+TEST_CASE("a registration that was made once more without an answer, and is refused then, may have been stored") {
+  Refused world(20s, 2s);
+  world.have_claim_back();
+  REQUIRE(world.received(6));
+  std::size_t last = 5;
+  const auto is_sent_again = [&] {
+    last = world.hub.seen.queries.size() - 1;
+    return last > 5 && world.hub.type(last) == MessageType::register_entries;
+  };
+  REQUIRE(world.hub.run(world.io, is_sent_again));
+  REQUIRE(world.hub.envelope(last).sequence == world.hub.envelope(5).sequence);
+  REQUIRE(world.hub.envelope(last).resent);
+  world.hub.answer(last, text_answer(MessageType::error_response, "not now"));
+  REQUIRE(world.is_registered());
+  REQUIRE(world.registered.calls == 1);
+  REQUIRE(world.registered.code);
+  REQUIRE(world.registered.result.refused == Blocks{{1, 10}, {2, 20}});
 }
 
 TEST_CASE("a registration that is refused once more is refused") {

@@ -239,16 +239,17 @@ TEST_CASE("an acknowledged registration that has waited lets those go that wait 
 TEST_CASE("a registration that was given up because too much came behind it overwrites nothing when it comes") {
   TestHub<> hub;
   Asker alice = client(1);
-  send(hub, alice, {{1, 20, {}}}, {.sequence = 2, .after = 1});
+  hub.put(alice, {{5, 1, {}}});
+  send(hub, alice, {{1, 20, {}}}, {.sequence = 3, .after = 2});
   CHECK(hub.replies.empty());
-  // Every second number, until the hub waits no longer for those between.
-  for (std::uint64_t number = 4; hub.replies.empty() && number < 1000; number += 2) {
+  // Every second number, until nobody waits any longer for the first of those between.
+  for (std::uint64_t number = 5; hub.replies.empty() && number < 1000; number += 2) {
     alice.sequence = number - 1;
     hub.put(alice, {{5, number, {}}});
   }
   REQUIRE(hub.replies.size() == 1);
   CHECK(outcomes(hub.replies[0].message) == RegisterStatuses{stored});
-  alice.sequence = 0;
+  alice.sequence = 1;
   hub.put(alice, {{1, 10, {}}, {2, 21, {}}});
   CHECK(hub.core.policy().find(1)->value == 20);
   CHECK(hub.core.policy().find(2)->value == 21);

@@ -73,7 +73,7 @@ class ModelOfSequences {
     if (refused) one.refused[sequence] = *refused;
   }
 
-  /// Whether what was to follow it did not wait for it, and a later one has come since.
+  /// Whether it was waited for in vain, and a later one has come since.
   bool was_overtaken(std::size_t client, std::uint64_t sequence) const {
     if (!known_.contains(client)) return false;
     const Client& one = known_.at(client);
@@ -362,7 +362,7 @@ class HubModel {
 
   /// One that has waited for long enough is answered all the same.
   void sync(const Question& question, std::uint64_t first) {
-    constexpr bool is_sync = true;
+    constexpr bool is_refused_in_the_end = false;
     in_its_turn(
         question,
         [=, this] {
@@ -371,7 +371,7 @@ class HubModel {
           answer(question, sync_text(sequences_.applied_from(question.who.peer, first), options_.insist_on_holder,
                                      sequences_.first_refusal(question.who.peer, first)));
         },
-        is_sync);
+        is_refused_in_the_end);
   }
 
   void hello(const Question& question, const std::string& name) {
@@ -389,7 +389,7 @@ class HubModel {
       const Held first = held_.front();
       const Question& question = first.question;
       held_.erase(held_.begin());
-      if (first.is_sync) {
+      if (!first.is_refused_in_the_end) {
         first.carry_out();
         continue;
       }
@@ -495,7 +495,7 @@ class HubModel {
     Question question;
     SteadyTime deadline;
     std::function<void()> carry_out;
-    bool is_sync;
+    bool is_refused_in_the_end;
     std::size_t bytes;
   };
   enum class Acquired { granted, leased, full, client_full };
@@ -714,9 +714,8 @@ class HubModel {
   }
 
   /// Carries it out, or lets it wait for the registration that it must follow; whether it waits.
-  bool in_its_turn(const Question& question, std::function<void()> carry_out, bool is_sync = false) {
+  bool in_its_turn(const Question& question, std::function<void()> carry_out, bool is_refused_in_the_end = true) {
     if (!question.after || sequences_.has_applied(question.who.peer, *question.after)) {
-      if (question.after && !is_sync) sequences_.pass_over(question.who.peer, *question.after);
       carry_out();
       return false;
     }
@@ -725,7 +724,7 @@ class HubModel {
       refuse(question, LimitExceeded{"max_waiting", options_.max_waiting, held_.size() + 1});
     } else if (!is_too_much_to_keep(question, bytes)) {
       held_.push_back(
-          {question, now_.lease + options_.registration_wait, std::move(carry_out), is_sync, bytes});
+          {question, now_.lease + options_.registration_wait, std::move(carry_out), is_refused_in_the_end, bytes});
     }
     return true;
   }
@@ -738,7 +737,6 @@ class HubModel {
     for (auto one = std::ranges::find_if(held_, may_go); one != held_.end();
          one = std::ranges::find_if(held_, may_go)) {
       const auto carry_out = one->carry_out;
-      if (!one->is_sync) sequences_.pass_over(one->question.who.peer, *one->question.after);
       held_.erase(one);
       carry_out();
     }

@@ -50,8 +50,8 @@ class ClaimedRegistration {
 
   /// Whether this says that none of those was registered: what was answered at first stands then. Of a call that was
   /// sent and ends otherwise, or was sent again for want of an answer, nobody knows what has become of it.
-  template <class Call>
-  static bool is_refusal(const Error& error, const Call& call) {
+  template <class AnyCall>
+  static bool is_refusal(const Error& error, const AnyCall& call) {
     return !call.resent && (std::holds_alternative<HubError>(error) || std::holds_alternative<Unsupported>(error));
   }
 

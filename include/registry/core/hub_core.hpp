@@ -215,7 +215,7 @@ class HubCore {
   }
 
   /// The type of the message, if it must not overtake registrations that have not come yet.
-  std::optional<MessageType> type_that_waits(const std::optional<Envelope>& ours, ByteView message) {
+  std::optional<MessageType> type_that_waits(const std::optional<Envelope>& ours, ByteView message) const {
     MessageType type{};
     if (!ours || !ours->after || C::decode_type(message, type)) return std::nullopt;
     const bool keeps_order = type == MessageType::remove || type == MessageType::remove_if ||
@@ -223,14 +223,8 @@ class HubCore {
     // Nothing can follow itself.
     const bool is_sensible = !ours->sequence || *ours->after < *ours->sequence;
     if (!keeps_order || !is_sensible) return std::nullopt;
-    if (!registrations_.sequences().has_applied(ours->client, *ours->after)) return type;
-    goes_on(type, ours->client, *ours->after);
-    return std::nullopt;
-  }
-
-  /// A query that must follow a registration waits no longer: should that come still, it must not undo what is done now.
-  void goes_on(MessageType type, const ClientId& client, std::uint64_t after) {
-    if (type != MessageType::sync) registrations_.sequences().pass_over(client, after);
+    if (registrations_.sequences().has_applied(ours->client, *ours->after)) return std::nullopt;
+    return type;
   }
 
   static Bytes copy(ByteView bytes) { return Bytes(bytes.begin(), bytes.end()); }
@@ -280,7 +274,6 @@ class HubCore {
     std::size_t i = 0;
     while (const auto ready = waiting_.first_ready(registrations_.sequences(), i)) {
       const WaitingQuery query = waiting_.take(*ready);
-      goes_on(query.type, query.client, query.after);
       answer(query, now, reply);
       // It may be what one that came before it waits for.
       i = query.type == MessageType::register_entries ? 0 : *ready;
@@ -294,7 +287,7 @@ class HubCore {
     if (query.type == MessageType::sync) return answer(query, now, reply);
     // Carried out now it would be undone by a registration that comes still, and the caller would not know. He knows
     // now, and may ask again.
-    goes_on(query.type, query.client, query.after);
+    registrations_.sequences().pass_over(query.client, query.after);
     const auto waited = std::chrono::ceil<std::chrono::milliseconds>(options_.registration_wait);
     refuse(query, std::string{registration_missing} + " within " + std::to_string(waited.count()) + " ms", reply);
   }

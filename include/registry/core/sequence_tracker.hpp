@@ -59,8 +59,8 @@ class SequenceTracker {
     known->insert(sequence);
   }
 
-  /// What follows this registration is carried out, or nobody shall wait for it any more: it and those before it may be
-  /// lost. Should one come all the same, it comes too late.
+  /// Nobody shall wait any more for this registration or for one before it: they may be lost. Should one come all the
+  /// same, then what was to follow it may have been applied.
   void pass_over(const ClientId& client, std::uint64_t sequence) {
     if (Client* known = find(client)) {
       known->mark = std::max(known->mark, sequence);
@@ -155,8 +155,8 @@ class SequenceTracker {
     ClientId client;
     /// Nobody has to wait for a registration up to this one.
     std::uint64_t mark = 0;
-    /// Up to this one, what has not come is too late. Not as `mark`, which also passes what was sent before its client
-    /// was known, and may come by another connection.
+    /// Up to this one, what has not come was waited for, and then no more. Not as `mark`, which also passes what was
+    /// sent before its client was known, and may come by another connection.
     std::uint64_t passed_over = 0;
     /// Of registrations up to this one it is not certain that all refusals are kept.
     std::uint64_t forgotten_up_to = 0;
@@ -198,6 +198,7 @@ class SequenceTracker {
 
     void give_up_first_gap() {
       mark = std::max(mark, runs[1].last);
+      passed_over = std::max(passed_over, runs[1].first - 1);
       runs.erase(runs.begin());
     }
 

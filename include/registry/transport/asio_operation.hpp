@@ -352,7 +352,7 @@ class AsioClaimedQuery final : public AsioEntriesQuery<Core, typename Core::Regi
 
  private:
   bool may_have_been_repeated(const std::optional<Error>& error) const {
-    return this->was_sent && !(error && registration_.is_refusal(*error, this->call()));
+    return this->was_sent && !(error && ClaimedRegistration<EntryType>::is_refusal(*error, this->call()));
   }
 
   AsioNextStep succeed(std::vector<RegisterStatus> outcomes) override {

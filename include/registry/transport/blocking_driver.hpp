@@ -135,8 +135,7 @@ class BlockingDriver {
       register_once_more(registration, outcomes, claim->number(), deadline);
       return outcomes;
     } catch (const RegistryError& error) {
-      // So that the number given up is on its way.
-      attempt("setting a timer for a registration", [&] { transport_.wake_at(transport_.now()); });
+      send_number_given_up();
       throw Rejected(error.error(), {entries.begin(), entries.end()});
     }
   }
@@ -306,8 +305,13 @@ class BlockingDriver {
     return core_.acknowledges_all(false) == true;
   }
 
-  /// Registers once more what is to be, and puts what has become of it into the outcomes. Where that cannot be sent, or
-  /// is refused, what was answered stands.
+  /// Others may wait for the number of a registration that has failed: the tick says that it is nobody's.
+  void send_number_given_up() {
+    attempt("setting a timer for a registration", [&] { transport_.wake_at(transport_.now()); });
+  }
+
+  /// Registers once more what is to be, and puts what has become of it into the outcomes. Where there is no memory for
+  /// that, or the hub refuses it, what was answered stands.
   void register_once_more(ClaimedRegistration<EntryType>& registration, std::vector<RegisterStatus>& outcomes,
                           std::uint64_t claim, SteadyTime deadline) {
     std::optional<typename Core::Register> call;
@@ -319,7 +323,8 @@ class BlockingDriver {
     try {
       registration.correct(outcomes, add_until(*call, deadline));
     } catch (const RegistryError& error) {
-      if (!registration.is_refusal(error.error(), *call)) throw;
+      if (!ClaimedRegistration<EntryType>::is_refusal(error.error(), *call)) throw;
+      send_number_given_up();
     }
   }
 

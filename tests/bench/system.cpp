@@ -406,11 +406,10 @@ class System {
         ratios.push_back(flooded[0].latency.quantile_us(0.99) / quiet.latency.quantile_us(0.99));
       }
     }
-    if (ratios.empty()) return report_.note("Not judged: the flood had no time to run.");
-    report_.judge(
+    judge_flood(
         "queries at half of their idle maximum beside a flood of registrations, all answered: p99 against that "
         "without the flood",
-        at_most(5, " x"), Spread::of(ratios));
+        ratios);
   }
 
   /// Registrations at half of what the hub can do, with and without one client that asks as fast as it can.
@@ -446,11 +445,15 @@ class System {
       show("a flood of queries", flooded, flooded_results);
       if (flooded_results[1].keys_per_second > 0) ratios.push_back(flooded.quantile_us(0.99) / quiet.quantile_us(0.99));
     }
-    if (ratios.empty()) return report_.note("Not judged: the flood had no time to run.");
-    report_.judge(
+    judge_flood(
         "registrations at half of their idle maximum beside a flood of queries, all stored: p99 until seen "
         "against that without the flood",
-        at_most(5, " x"), Spread::of(ratios));
+        ratios);
+  }
+
+  void judge_flood(const std::string& name, const std::vector<double>& ratios) {
+    if (ratios.empty()) return report_.note("Not judged: the flood had no time to run.");
+    report_.judge(name, at_most(5, " x"), Spread::of(ratios));
   }
 
   /// Registers a batch now and then, and asks for its last key until it is found: how long that takes, which is longer

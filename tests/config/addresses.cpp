@@ -50,23 +50,13 @@ auto configured_client() {
   return client<Block, Block>(ZmqTransport::connect(ClientConfig::from_env().transport)).build();
 }
 
-template <class Condition>
-bool becomes_true(Condition condition) {
-  const auto end = zmq_test::steady_now() + zmq_test::limit;
-  while (!condition()) {
-    if (zmq_test::steady_now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
 /// A query and a registration that both arrive at this hub.
 void check_that_client_reaches(const Served& hub) {
   auto worker = configured_client();
   CHECK(worker.can_offload({1}).can_offload == std::vector<Block>{1});
   worker.register_blocks({{1, 10}});
   worker.flush();
-  CHECK(becomes_true([&] { return hub.stats().stored == 1; }));
+  CHECK(zmq_test::eventually([&] { return hub.stats().stored == 1; }));
   CHECK(hub.stats().queries == 2);  // the second: what kind of hub it is
 }
 

@@ -265,17 +265,6 @@ inline std::string refusal_in(const Parts& answer) {
   return words;
 }
 
-/// Until `done`, which another thread brings about; false if that takes too long.
-template <class Done>
-bool eventually(Done done) {
-  const registry::SteadyTime end = steady_now() + limit;
-  while (!done()) {
-    if (steady_now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds{1});
-  }
-  return true;
-}
-
 /// A hub that comes back where it was, with another list or none.
 class RestartedHub {
  public:

@@ -96,16 +96,6 @@ std::string ask(Peer& peer, Parts envelope, const std::string& message) {
   return reply == envelope ? last : "another envelope";
 }
 
-template <class Condition>
-bool becomes_true(Condition condition) {
-  const SteadyTime end = steady_now() + limit;
-  while (!condition()) {
-    if (steady_now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
 }  // namespace
 
 TEST_CASE("queries with any envelope are answered by the hub") {
@@ -156,7 +146,7 @@ TEST_CASE("registrations of one and of two frames are applied") {
   envelope.encode(second);
   push.send({registration({{7, 70, {}}})});
   push.send({registration({{8, 80, {}}}), text(second)});
-  REQUIRE(becomes_true([&] { return hub.stats().entries_registered == 2; }));
+  REQUIRE(eventually([&] { return hub.stats().entries_registered == 2; }));
   CHECK(ask(dealer, {}, keys_message(MessageType::can_offload, {7, 8, 9})) ==
         statuses({OffloadStatus::already_stored, OffloadStatus::already_stored, OffloadStatus::granted}));
 }
@@ -167,7 +157,7 @@ TEST_CASE("a message of 10,000 frames is counted as malformed and the hub goes o
   Peer push(zmq::socket_type::push, hub.endpoints().register_addr);
   dealer.send(Parts(10'000, "frame"));
   push.send(Parts(10'000, "frame"));
-  REQUIRE(becomes_true([&] { return hub.stats().malformed == 2; }));
+  REQUIRE(eventually([&] { return hub.stats().malformed == 2; }));
   CHECK(ask(dealer, {"id"}, keys_message(MessageType::can_offload, {1})) == statuses({OffloadStatus::granted}));
   CHECK(hub.stats().queries == 1);
   CHECK(hub.stats().registrations == 0);
@@ -255,7 +245,7 @@ TEST_CASE("our client over real sockets") {
   CHECK(two.can_offload({2, 3}).can_offload == std::vector<Block>{3});
   one.register_blocks({{1, 10}, {2, 20}});
   one.flush();
-  REQUIRE(becomes_true([&] { return two.match({1, 2, 3}).size() == 2; }));
+  REQUIRE(eventually([&] { return two.match({1, 2, 3}).size() == 2; }));
   CHECK(two.can_offload({1, 2}).already_stored == std::vector<Block>{1, 2});
   CHECK(two.remove({1}) == 1);
   CHECK(one.touch({1, 2}) == 1);
@@ -267,7 +257,7 @@ TEST_CASE("a batch that did not fill is sent when its time has come") {
   const Served hub;
   auto registering = client<Block, Block>(ZmqTransport::connect(to_hub(hub.endpoints()))).batch_timeout(1ms).build();
   registering.register_blocks({{1, 10}});
-  CHECK(becomes_true([&] { return hub.stats().entries_registered == 1; }));
+  CHECK(eventually([&] { return hub.stats().entries_registered == 1; }));
 }
 
 TEST_CASE("many clients on many threads are granted each key once") {
@@ -327,7 +317,7 @@ TEST_CASE("a claim that ends gives back over the network without waiting for it"
   auto two = client<Block, Block>(ZmqTransport::connect(to_hub(hub.endpoints()))).build();
   // More of them than a connection holds answers: nobody reads the answers to what is given back.
   for (Block key = 0; key < 2'000; ++key) one.claim({key});
-  REQUIRE(becomes_true([&] { return hub.stats().leases.active == 0; }));
+  REQUIRE(eventually([&] { return hub.stats().leases.active == 0; }));
   CHECK(hub.stats().undeliverable == 0);
   CHECK(two.claim({1}).granted() == std::vector<Block>{1});
 }
@@ -338,9 +328,9 @@ TEST_CASE("who stops waiting tells the hub, and the next one is granted the key"
   auto impatient = client<Block, Block>(ZmqTransport::connect(to_hub(hub.endpoints()))).build();
   auto held = holder.claim({1});
   CHECK(impatient.claim({1}, 1ms).leased() == std::vector<Block>{1});
-  REQUIRE(becomes_true([&] { return hub.stats().waiting_claims == 0; }));
+  REQUIRE(eventually([&] { return hub.stats().waiting_claims == 0; }));
   auto waiting = std::async(std::launch::async, [&] { return impatient.claim({1}, limit).granted().size(); });
-  REQUIRE(becomes_true([&] { return hub.stats().waiting_claims == 1; }));
+  REQUIRE(eventually([&] { return hub.stats().waiting_claims == 1; }));
   held.release();
   CHECK(waiting.get() == 1);
 }

@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -42,6 +43,17 @@ inline registry::Bytes bytes(std::string_view text) {
 }
 
 inline registry::SteadyTime steady_now() { return std::chrono::steady_clock::now(); }
+
+/// Until `done`, which another thread brings about; false if that takes too long.
+template <class Done>
+bool eventually(Done done) {
+  const registry::SteadyTime end = steady_now() + limit;
+  while (!done()) {
+    if (steady_now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  }
+  return true;
+}
 
 inline registry::ZmqHubConfig local_hub() {
   registry::ZmqHubConfig config;

@@ -54,10 +54,9 @@ void print_statistics(const registry::HubStats& stats, std::size_t namespaces) {
 template <class K, class V, class M, class MakePolicy>
 void serve(const Options& options, const sigset_t& signals, MakePolicy make_policy) {
   auto hub = registry::hub<K, V, M>([&](std::string_view name) {
-               registry::HashMapStorage<K, V, M> storage;
-               if (name == registry::default_namespace)
-                 storage.reserve(options.reserve_entries, options.reserve_leases);
-               return make_policy(std::move(storage));
+               auto policy = make_policy(registry::HashMapStorage<K, V, M>{});
+               if (name == registry::default_namespace) policy.reserve(options.reserve_entries, options.reserve_leases);
+               return policy;
              })
                  .options(options.config.options)
                  .build();

@@ -79,6 +79,13 @@ class NoEviction {
   std::size_t size() const { return storage_.size(); }
   std::optional<std::size_t> capacity() const noexcept { return capacity_; }
 
+  /// The storage's.
+  void reserve(std::size_t entries, std::size_t leases)
+    requires requires(S& storage) { storage.reserve(entries, leases); }
+  {
+    storage_.reserve(entries, leases);
+  }
+
   /// What the hub shares with the storage, where that has it.
   auto& table() noexcept
     requires detail::SharesTable<S>

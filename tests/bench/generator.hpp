@@ -295,6 +295,9 @@ class Generator {
 
   Result run(const Process& server, const Load& load) { return run(server, std::vector{load}).front(); }
 
+  /// Whether what happens now is measured; in processes that were forked as well.
+  bool is_measuring() const { return phase_[0] == Phase::measure; }
+
  private:
   enum class Phase { connect, warm_up, measure, stop, tidy_up };
   static constexpr std::chrono::milliseconds warm_up{200};

@@ -74,10 +74,7 @@ class InProcessHub {
     envelope.encode(envelope_);
     const registry::ByteView frame = envelope_;
     core_.query(
-        {}, {&frame, 1}, message, now_, [this](registry::ByteView, registry::Frames, registry::ByteView answer) {
-          answer_size_ = answer.size();
-          return true;
-        });
+        {}, {&frame, 1}, message, now_, [](registry::ByteView, registry::Frames, registry::ByteView) { return true; });
   }
 
   void tell(registry::ByteView message) {
@@ -100,7 +97,6 @@ class InProcessHub {
   void release(Range numbers, std::uint64_t client = 2) { sweep(MessageType::release, numbers, client); }
   void remove(Range numbers) { sweep(MessageType::remove, numbers, 2); }
 
-  std::size_t answer_size() const noexcept { return answer_size_; }
   registry::HubStats stats() const { return core_.stats(); }
 
  private:
@@ -125,7 +121,6 @@ class InProcessHub {
   registry::Instant now_{registry::SteadyTime{} + std::chrono::hours{1}, registry::WallTime{} + std::chrono::hours{1}};
   registry::Bytes envelope_;
   std::uint64_t number_ = 0;
-  std::size_t answer_size_ = 0;
 };
 
 }  // namespace bench

@@ -192,12 +192,15 @@ elif [[ -n $short && -s $figures ]]; then
     { got[$1] = $2 }
     END {
       same = recorded["compiler"] == compiler
-      if (!same) print "recorded with " recorded["compiler"] ", built with " compiler ": nothing is judged"
+      if (!same) {
+        print "OTHER COMPILER: recorded with " recorded["compiler"] ", built with " compiler ": set CXX, or --record"
+        failed = 1
+      }
       for (name in recorded) {
         if (name == "compiler") continue
         if (!(name in got)) { print "MISSING " name; failed = 1; continue }
-        verdict = got[name] > recorded[name] * 1.05 + 0.0005 ? "MORE" : "ok"
-        if (verdict != "ok" && same) failed = 1
+        verdict = got[name] > recorded[name] * 1.05 ? "MORE" : "ok"
+        if (verdict != "ok") failed = 1
         printf "%-7s %-55s recorded %10s, now %10s\n", verdict, name, recorded[name], got[name] | "sort"
       }
       close("sort")

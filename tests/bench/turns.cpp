@@ -4,6 +4,7 @@
 // real RegistryHub::serve over the real sockets; only the transport is wrapped, to look at the clock.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -86,9 +87,9 @@ int serve(const std::string& query, const std::string& registration, std::uint64
   config.query_addr = "tcp://127.0.0.1:" + query;
   config.register_addr = "tcp://127.0.0.1:" + registration;
   MeasuredTransport transport(registry::ZmqHubTransport::bind(config), turns);
-  registry::HashMapStorage<std::uint64_t, std::uint64_t> storage;
-  if (memory == Memory::reserved) storage.reserve(capacity, most_leases);
-  auto hub = registry::hub<std::uint64_t, std::uint64_t>(registry::RecencyEviction(std::move(storage), capacity))
+  registry::RecencyEviction policy(registry::HashMapStorage<std::uint64_t, std::uint64_t>{}, capacity);
+  if (memory == Memory::reserved) policy.reserve(capacity, most_leases);
+  auto hub = registry::hub<std::uint64_t, std::uint64_t>(std::move(policy))
                  .lease_ttl(lease_ttl)
                  .max_leases(1'000'000'000)
                  .build();

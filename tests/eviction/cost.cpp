@@ -7,12 +7,14 @@
 #include <cstdint>
 #include <optional>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include <registry/detail/chained_eviction.hpp>
 #include <registry/eviction.hpp>
 #include <registry/eviction/recency.hpp>
 #include <registry/eviction/tail.hpp>
+#include <registry/storage.hpp>
 
 #include "eviction/common.hpp"
 #include "support/catch.hpp"
@@ -119,4 +121,29 @@ TEMPLATE_TEST_CASE("a policy grows without asking for much at once", "", TailEvi
     // A chunk of records of forty bytes that is whole huge pages; only address space, until they are touched.
     CHECK(asked.largest <= 10U << 20U);
   }
+}
+
+TEMPLATE_TEST_CASE("a policy that has been reserved needs no more for its entries", "", detail::DeepestThenOldest,
+                   detail::LeastRecentlyUsed) {
+  using Policy = detail::ChainedEviction<HashMapStorage<std::uint64_t, std::uint64_t>, TestType>;
+  constexpr std::uint64_t capacity = 300'000;
+  const auto largest_allocation_while_filled = [](Policy policy) {
+    std::vector<typename Policy::EntryType> evicted;
+    const auto fill = [&](std::uint64_t from, std::uint64_t to) {
+      for (std::uint64_t key = from; key < to; ++key) {
+        evicted.clear();
+        policy.insert({key, key, {}}, evicted);
+      }
+    };
+    constexpr std::uint64_t small = capacity / 10;  // whose index is not reserved
+    fill(0, small);
+    return allocations_of([&] { fill(small, capacity + 1'000); }).largest;
+  };
+  // Entries, nodes and leaves come in chunks of this size; what an index needs for a moment to grow is less.
+  constexpr std::size_t chunk = std::size_t{2} << 20U;
+  Policy policy({}, capacity);
+  CHECK(largest_allocation_while_filled(std::move(policy)) >= chunk);
+  Policy reserved({}, capacity);
+  reserved.reserve(capacity, 0);
+  CHECK(largest_allocation_while_filled(std::move(reserved)) < chunk / 2);
 }

@@ -87,6 +87,7 @@ class BlockTable {
   /// Has the memory for so many entries and leases, and has touched it.
   void reserve(std::size_t entries, std::size_t leases) {
     entries_.populate(entries);
+    free_.reserve(entries);  // not touched: only who removes a lot ever fills it, a small page at a time
     leases_.populate(leases);
     index_.reserve(entries + leases);
   }

@@ -34,6 +34,9 @@ class LeafHeap {
     while (leaves_.size() < root) leaves_.push_back({});
   }
 
+  /// The same, and touches that memory now.
+  void populate(std::size_t leaves) { leaves_.populate(root + leaves); }
+
   bool empty() const noexcept { return leaves_.size() <= root; }
   std::size_t size() const noexcept { return empty() ? 0 : leaves_.size() - root; }
 

@@ -146,8 +146,6 @@ class Hub : public Peer {
     }
   };
 
-  static constexpr std::size_t frame_header(std::size_t size) { return size > 255 ? 9 : 2; }
-
   static void put_frame(registry::ByteView body, bool has_more, std::string& out) {
     const bool is_long = body.size() > 255;
     out += static_cast<char>((has_more ? more : 0) | (is_long ? long_frame : 0));

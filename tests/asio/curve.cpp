@@ -106,12 +106,46 @@ TEST_CASE("an Asio client that a restarted hub refuses is let in by the next one
   Client client = in(io, place.to(key), "default");
   CHECK(offload_one(io, client).succeeded());
   place.restart(std::vector<zmq_test::CurveAllowedClient>{});
-  // Both of its sockets, before anything is asked that could be lost with the old connection.
-  CHECK(zmq_test::eventually([&] { return place.hub->log.texts().size() == 2; }));
+  // Both of its sockets, before anything is asked that could be lost with the old connection; and it has heard of it.
+  CHECK(run_until(io, [&] { return place.hub->log.texts().size() == 2; }));
   Completed<OffloadResult<K>> refused;
   client.async_can_offload(Keys{1}, refused.token());
   CHECK(run_until(io, [&] { return place.hub->log.texts().size() > 2; }));
   place.restart(std::vector{zmq_test::allow(key)});
   CHECK(run_until(io, [&] { return refused.calls > 0; }));
   CHECK(refused.succeeded());
+}
+
+TEST_CASE("what a hub has taken in an Asio client does not send once more where the next one has refused it") {
+  const auto key = CurveSecretKey::random();
+  zmq_test::MuteHub hub({zmq_test::allow(key)});
+  asio::io_context io;
+  Client client = in(io, hub.to(key), "default");
+  const auto listen_until = [&](auto done) {
+    return run_until(io, [&] {
+      hub.listen();
+      return done();
+    });
+  };
+  Completed<std::uint64_t> taken_in;
+  client.async_remove(Keys{1}, taken_in.token());
+  CHECK(listen_until([&] { return hub.taken_in.queries.size() == 1; }));
+  hub.restart({});
+  CHECK(listen_until([&] { return hub.log.texts().size() >= 4; }));
+  // Nobody can have taken in this one.
+  Completed<std::uint64_t> lost;
+  client.async_remove(Keys{2}, lost.token());
+  CHECK(listen_until([&] { return hub.log.texts().size() >= 8; }));
+  hub.restart({zmq_test::allow(key)});
+  CHECK(listen_until([&] { return hub.taken_in.queries.size() >= 2; }));
+  Completed<std::uint64_t> next;
+  client.async_remove(Keys{3}, next.token());
+  CHECK(listen_until([&] { return hub.taken_in.queries.size() >= 3; }));
+  Keys asked;
+  for (const auto& query : hub.taken_in.queries) {
+    Keys keys;
+    CHECK_FALSE(zmq_test::Codec64::decode_keys(as_bytes(query.message), keys));
+    asked.insert(asked.end(), keys.begin(), keys.end());
+  }
+  CHECK(asked == Keys{1, 2, 3});
 }

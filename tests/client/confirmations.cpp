@@ -597,6 +597,43 @@ TEST_CASE("a registration behind one that was lost is sent again when the hub re
   CHECK(alice.match({1}) == std::vector<BlockEntry>{{1, 11, {}}});
 }
 
+TEST_CASE("a registration that is to be repeated keeps its number if another hub takes the first one's place before") {
+  LossyHub hub;
+  auto alice = worker_of(hub).resend_interval(3s).register_timeout(10s).build();
+  hub.loses_registrations = true;
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  hub.loses_registrations = false;
+  // On another thread, say: between the refusal and its repetition.
+  bool has_been_restarted = false;
+  hub.has_answered = [&](MessageType type) {
+    if (type != MessageType::register_entries || std::exchange(has_been_restarted, true)) return;
+    hub.restart();
+    hub.advance(3s);
+  };
+  CHECK(alice.register_acknowledged({{1, 11, {}}, {2, 20, {}}}).all_stored());
+  CHECK(alice.stats().hubs_met == 2);
+  CHECK(alice.match({1, 2}) == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
+}
+
+TEST_CASE("another hub waits for nothing that the first one answered, also behind what has not been sent yet") {
+  LossyHub hub;
+  auto alice = worker_of(hub).batch_size(1).build();
+  const bool has_unconfirmed = GENERATE(true, false);
+  if (has_unconfirmed) alice.register_blocks({{1, 10, {}}});
+  hub.is_at_mark = true;
+  alice.register_blocks({{2, 20, {}}});
+  CHECK(alice.register_acknowledged({{3, 30, {}}}).all_stored());
+  hub.restart();
+  hub.advance(1s);
+  hub.is_at_mark = false;
+  for (int i = 0; i < 3; ++i) hub.advance(1s);
+  alice.register_blocks({{4, 40, {}}});
+  const SteadyTime asked = hub.now;
+  CHECK(alice.remove({4}) == 1);
+  CHECK(hub.now == asked);
+}
+
 TEST_CASE("a registration that comes when the hub waits for it no more takes the place of none behind it") {
   LossyHub hub;
   const Losses losses;

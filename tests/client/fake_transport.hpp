@@ -123,7 +123,7 @@ class FakeTransport {
     return Timeout{std::chrono::ceil<std::chrono::milliseconds>(deadline - script_->now)};
   }
 
-  void post(ByteView envelope, ByteView message) noexcept {
+  void post(ByteView envelope, ByteView message, const DropHandler&) noexcept {
     script_->posted.push_back({copy(message), copy(envelope)});
   }
 

@@ -79,10 +79,13 @@ class LossyHub {
   bool is_away = false;              // nothing reaches it, and time passes until a call gives up
   bool loses_registrations = false;  // what is pushed
   bool stalls = false;               // what is pushed comes at the end of it
+  bool is_at_mark = false;           // nothing more can be pushed
   std::function<bool(MessageType)> answers = [](MessageType) {
     return true;
   };  // whether an answer to such a query comes
   std::function<bool(MessageType)> refuses = [](MessageType) { return false; };  // whether it takes no such query now
+  /// Called when a call has its answer and has not gone on yet.
+  std::function<void(MessageType)> has_answered = [](MessageType) {};
   std::size_t registrations = 0;                      // pushed, whether or not they came
   std::vector<MessageType> queries;                   // that reached it
   std::vector<std::pair<Bytes, Bytes>> on_their_way;  // message and envelope of what was pushed in a stall
@@ -107,13 +110,16 @@ class LossyTransport {
   std::optional<Error> exchange(E& exchange, SteadyTime deadline) {
     const SteadyTime start = hub_->now;
     const auto accept = [&](Frames frames) { return exchange.accept(frames); };
-    if (ask(exchange.envelope(), exchange.message(), accept)) return std::nullopt;
+    const MessageType type = type_of(exchange.message());
+    bool answered = ask(exchange.envelope(), exchange.message(), accept);
     // What waits at the hub may be answered later.
-    while (!hub_->is_away && hub_->now < deadline) {
+    while (!answered && !hub_->is_away && hub_->now < deadline) {
       hub_->now += 100ms;
-      bool answered = false;
       hub_->hub->core().tick(hub_->instant(), reply_of(accept, answered));
-      if (answered) return std::nullopt;
+    }
+    if (answered) {
+      hub_->has_answered(type);
+      return std::nullopt;
     }
     if (auto withdrawal = exchange.withdrawal()) {
       ask(withdrawal->first, withdrawal->second, [](Frames) { return true; });
@@ -122,11 +128,12 @@ class LossyTransport {
     return Timeout::after(deadline - start);
   }
 
-  void post(ByteView envelope, ByteView message) noexcept {
+  void post(ByteView envelope, ByteView message, const DropHandler&) noexcept {
     ask(envelope, message, [](Frames) { return true; });
   }
 
   bool push(ByteView message, ByteView envelope, SteadyTime) {
+    if (hub_->is_at_mark) return false;
     ++hub_->registrations;
     if (hub_->is_away || hub_->loses_registrations) return true;
     if (hub_->stalls) {

@@ -9,6 +9,7 @@
 #include <registry/trailer.hpp>
 
 #include "core/test_hub.hpp"
+#include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
 
 using namespace registry;
@@ -457,6 +458,32 @@ TEST_CASE("claims that wait are bounded in number and in memory, and the refusal
   CHECK(hub.replies.back().recipient == "peer2");
 }
 
+TEST_CASE("keys that nobody waits for any more take no memory, however many were asked for while the hub recovers") {
+  HubOptions options = incarnated(2);
+  options.recovery_time = 10min;
+  TestHub<> hub(options);
+  Claimant alice = claim_of(1);
+  Claimant bob = claim_of(2);
+  REQUIRE_FALSE(alice.claim(hub, {1}, 1h));
+  std::uint64_t next = 10;
+  const auto ask_and_withdraw = [&] {
+    for (int i = 0; i < 200; ++i) {
+      Numbers keys(1'000);
+      std::ranges::generate(keys, [&] { return next++; });
+      REQUIRE_FALSE(bob.claim(hub, keys, 1h));
+      bob.withdraw(hub, keys);
+      hub.replies.clear();
+    }
+  };
+  ask_and_withdraw();
+  // What grows is a table that doubles.
+  CHECK(allocations_of(ask_and_withdraw).largest < 100'000);
+  hub.pass(10min);
+  hub.tick();
+  REQUIRE(hub.replies.size() == 1);
+  CHECK(read_claim(hub.replies[0].message).statuses == Statuses{granted});
+}
+
 TEST_CASE("a claim that waits and is asked for again is never refused for the bound of those that wait") {
   HubOptions options;
   options.max_waiting_claims = 1;
@@ -722,6 +749,19 @@ TEST_CASE("after a restart claims are claimed back, and until then nothing is gr
   REQUIRE(hub.replies.size() == before + 1);
   CHECK(read_claim(hub.replies.back().message).statuses == Statuses{leased, granted});
   CHECK(hub.can_offload(carol, {4}) == Statuses{granted});
+}
+
+TEST_CASE("a claim is not had back of a key that was stored meanwhile, whether or not its end has been noticed") {
+  TestHub<Timed> hub(incarnated(8));
+  hub.tick();
+  Claimant alice = claim_of(1);
+  Asker writer = client(4);
+  hub.put(writer, {timed(1, 2)});
+  hub.pass(3s);
+  const bool is_noticed = GENERATE(false, true);
+  if (is_noticed) hub.tick();
+  REQUIRE(hub.stats().stored == (is_noticed ? 0 : 1));
+  CHECK(alice.renew(hub, {1}, 7) == std::vector{RenewStatus::lost});
 }
 
 TEST_CASE("without a recovery time a claim is had back as long as nothing speaks against it") {

@@ -208,6 +208,23 @@ TEST_CASE("all that have waited long enough are refused, the others wait on") {
   for (const Reply& reply : hub.replies) CHECK_FALSE(TestHub<>::error_text(reply.message).empty());
 }
 
+TEST_CASE("when a registration is waited for no more, those are answered who wait for what has come behind it") {
+  TestHub<> hub(waiting_for(1s));
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}});
+  remove_after(hub, alice, 2, {1});
+  hub.pass(500ms);
+  alice.sequence = 2;  // which is lost
+  hub.put(alice, {{3, 30, {}}});
+  remove_after(hub, alice, 3, {3});
+  CHECK(hub.replies.empty());
+  hub.pass(500ms);
+  hub.tick();
+  REQUIRE(hub.replies.size() == 2);
+  CHECK_FALSE(TestHub<>::error_text(hub.replies[0].message).empty());
+  CHECK(removed(hub.replies[1]) == 1);
+}
+
 TEST_CASE("a refusal after a wait that reaches nobody takes back no lease") {
   TestHub<> hub(waiting_for(1s));
   Asker alice = client(1);

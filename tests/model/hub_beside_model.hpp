@@ -67,6 +67,9 @@ class HubBesideModel {
   using milliseconds = std::chrono::milliseconds;
 
   static constexpr milliseconds lease_ttl{3000};
+  /// So few, of at most four keys, that the hub tells them all at once: of more it tells a slice, the rest at the next
+  /// tick.
+  static constexpr std::size_t most_who_wait = 48;
 
   struct Sent {
     std::uint64_t sequence;
@@ -99,7 +102,7 @@ class HubBesideModel {
     if (setup_.max_keys > 0) options.max_keys_per_query = setup_.max_keys;
     if (setup_.max_clients > 0) options.max_clients = setup_.max_clients;
     if (setup_.max_waiting > 0) options.max_waiting = setup_.max_waiting;
-    if (setup_.max_waiting_claims > 0) options.max_waiting_claims = setup_.max_waiting_claims;
+    options.max_waiting_claims = setup_.max_waiting_claims > 0 ? setup_.max_waiting_claims : most_who_wait;
     if (setup_.max_waiting_bytes > 0) options.max_waiting_bytes = setup_.max_waiting_bytes;
     if (setup_.recovers) options.recovery_time = lease_ttl;
     options.log = {};

@@ -235,8 +235,8 @@ class HubModel {
   void renew(const Question& question, const Numbers& keys, std::uint64_t granted_by) {
     if (is_too_much(question, keys.size())) return;
     const std::uint64_t request = request_of(question);
-    const bool may_claim_back = granted_by != 0 && granted_by != options_.incarnation && accepts_claim_backs();
     for (const Number key : keys) drop_if_over(key);
+    const bool may_claim_back = granted_by != 0 && granted_by != options_.incarnation && accepts_claim_backs();
     std::vector<RenewStatus> statuses;
     for (const Number key : keys) {
       statuses.push_back(RenewStatus::lost);
@@ -396,6 +396,10 @@ class HubModel {
       sequences_.pass_over(question.who.peer, *question.after);
       answer(question, error_text("the registration that this must follow has not arrived within " +
                                   std::to_string(wait.count()) + " ms"));
+      // What is behind it may have come.
+      carry_out_what_waited([&question](const Question& other) {
+        return other.who.peer == question.who.peer && *other.after > *question.after;
+      });
     }
     const bool is_cleanup_due = !next_cleanup_ || now_.lease >= *next_cleanup_;
     if (is_cleanup_due || !waiters_.empty()) {
@@ -731,8 +735,13 @@ class HubModel {
 
   /// In the order in which they came, as far as what they wait for has come.
   void carry_out_what_waited() {
+    carry_out_what_waited([](const Question&) { return true; });
+  }
+
+  template <class Predicate>
+  void carry_out_what_waited(Predicate is_meant) {
     const auto may_go = [&](const Held& one) {
-      return sequences_.has_applied(one.question.who.peer, *one.question.after);
+      return is_meant(one.question) && sequences_.has_applied(one.question.who.peer, *one.question.after);
     };
     for (auto one = std::ranges::find_if(held_, may_go); one != held_.end();
          one = std::ranges::find_if(held_, may_go)) {

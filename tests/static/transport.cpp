@@ -153,7 +153,7 @@ struct GoodTransport {
   std::optional<Error> exchange(E&, SteadyTime) {
     return std::nullopt;
   }
-  void post(ByteView, ByteView) noexcept {}
+  void post(ByteView, ByteView, const DropHandler&) noexcept {}
   bool push(ByteView, ByteView, SteadyTime) { return true; }
   void start(TickHandler) {}
   void wake_at(SteadyTime) {}
@@ -235,7 +235,7 @@ static_assert(!BlockingTransport<PushWithoutDeadline>);
 
 // A claim that ends while an exception passes through posts what it gives back.
 struct PostMayThrow : GoodTransport {
-  void post(ByteView, ByteView) {}
+  void post(ByteView, ByteView, const DropHandler&) {}
 };
 static_assert(!BlockingTransport<PostMayThrow>);
 

@@ -226,6 +226,24 @@ TEST_CASE("frames that are not the answer are passed over") {
   CHECK(asked.rejected == 2);
 }
 
+TEST_CASE("an answer that comes late, and is thrown away by who posts next, is handed over") {
+  auto hub = ZmqHubTransport::bind(local_hub());
+  auto transport = ZmqTransport::connect(to_hub(hub.endpoints()));
+  Recorder recorder;
+  Query asked = query("id", "question");
+  REQUIRE(is<Timeout>(transport.exchange(asked, steady_now() + 20ms)));
+  REQUIRE(pump(hub, recorder, [&] { return recorder.total() == 1; }));
+  CHECK(answer(hub, recorder.queries[0], "late"));
+  Parts dropped;
+  CHECK(eventually([&] {
+    transport.post(as_bytes("nobody's"), as_bytes("post"), [&](Frames frames) {
+      for (const ByteView frame : frames) dropped.push_back(text(frame));
+    });
+    return !dropped.empty();
+  }));
+  CHECK(dropped == Parts{"id", "late"});
+}
+
 TEST_CASE("a query without an answer times out at its deadline, with the time that it was given") {
   auto hub = ZmqHubTransport::bind(local_hub());
   auto transport = ZmqTransport::connect(to_hub(hub.endpoints()));

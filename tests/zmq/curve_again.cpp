@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A client that was refused goes on by itself once a hub lets it in.
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <optional>
@@ -58,6 +59,41 @@ TEST_CASE("a client that a restarted hub refuses is let in by the next one that 
   worker.register_blocks({{2, 20}});
   worker.flush();
   CHECK(eventually([&] { return worker.match({2}).size() == 1; }));
+}
+
+TEST_CASE("what a hub has taken in is not sent once more where the next one has refused its client") {
+  const auto key = CurveSecretKey::random();
+  MuteHub hub({allow(key)});
+  auto worker = client_of(hub.to(key), "default", 1s);
+  std::atomic<int> failed = 0;
+  const auto remove = [&](Block block) {
+    return std::thread([&, block] { failed += error_of([&] { worker.remove({block}); }) ? 1 : 0; });
+  };
+  const auto listen_until = [&](auto done) {
+    return eventually([&] {
+      hub.listen();
+      return done();
+    });
+  };
+  // The first call of a connection, and a later one of which its watch knows less.
+  for (const Block first : {10U, 20U}) {
+    hub.taken_in = {};
+    std::thread call = remove(first);
+    CHECK(listen_until([&] { return hub.taken_in.queries.size() == 1; }));
+    hub.restart({});
+    const std::size_t refused = hub.log.texts().size();
+    CHECK(listen_until([&] { return hub.log.texts().size() >= refused + 3; }));
+    hub.restart({allow(key)});
+    call.join();
+    std::thread next = remove(first + 1);
+    CHECK(listen_until([&] { return hub.taken_in.queries.size() >= 2; }));
+    next.join();
+    REQUIRE(hub.taken_in.queries.size() == 2);
+    std::vector<Block> keys;
+    CHECK_FALSE(Codec64::decode_keys(as_bytes(hub.taken_in.queries.back().message), keys));
+    CHECK(keys == std::vector<Block>{first + 1});
+  }
+  CHECK(failed == 4);
 }
 
 TEST_CASE("a client with keys that met a hub without is let in by the hub that has them") {

@@ -163,6 +163,20 @@ TEST_CASE("a query with too many frames is malformed, and the next one is answer
   CHECK(peer.receive() == Parts{"answer"});
 }
 
+TEST_CASE("a query with too large an envelope is malformed, and the next one is handed over") {
+  ZmqHubConfig config = local_hub();
+  config.max_envelope_bytes = 10;
+  auto hub = ZmqHubTransport::bind(config);
+  Peer peer(zmq::socket_type::dealer, hub.endpoints().query_addr);
+  Recorder recorder;
+  peer.send({"12345", "678901", "message"});
+  peer.send({"12345", "67890", "next"});
+  REQUIRE(pump(hub, recorder, [&] { return recorder.total() == 2; }));
+  REQUIRE(recorder.order == "mq");
+  CHECK(recorder.malformed_messages[0].why == "an envelope of 11 bytes, at most 10");
+  CHECK(recorder.queries[0].message == "next");
+}
+
 TEST_CASE("a registration with too many frames is malformed, and the next one is handed over") {
   auto hub = ZmqHubTransport::bind(local_hub());
   Peer peer(zmq::socket_type::push, hub.endpoints().register_addr);
@@ -205,8 +219,13 @@ TEST_CASE("a flood of garbage is handed over message by message") {
   std::size_t next_query = 0;
   std::size_t next_registration = 0;
   std::size_t malformed = 0;
+  const auto is_malformed = [](const Parts& query) {
+    std::size_t echoed = 0;
+    for (std::size_t i = 0; i + 1 < query.size(); ++i) echoed += query[i].size();
+    return query.size() > 9 || echoed > 4096;
+  };
   for (const Parts& sent : queries) {
-    if (sent.size() > 9) {
+    if (is_malformed(sent)) {
       ++malformed;
       continue;
     }

@@ -292,4 +292,40 @@ class RestartedHub {
   std::unique_ptr<KeyedHub> hub;
 };
 
+/// One that takes in what it is asked, and answers nothing.
+class MuteHub {
+ public:
+  explicit MuteHub(std::vector<CurveAllowedClient> allowed) { restart(std::move(allowed)); }
+
+  void restart(std::vector<CurveAllowedClient> allowed) {
+    transport_.reset();
+    registry::ZmqHubConfig config = directory_.hub();
+    config.curve = CurveServer{secret_, std::move(allowed)};
+    config.log = log.hook();
+    transport_.emplace(registry::ZmqHubTransport::bind(std::move(config)));
+  }
+
+  registry::ZmqTransportConfig to(const CurveSecretKey& key) {
+    registry::ZmqTransportConfig config = to_hub(transport_->endpoints());
+    config.curve = CurveClient{secret_.public_key(), key};
+    config.reconnect_interval = std::chrono::milliseconds{10};
+    config.reconnect_interval_max = std::chrono::milliseconds{100};
+    return config;
+  }
+
+  /// Takes in what has come, after waiting for it for a moment.
+  void listen() {
+    transport_->wait(std::chrono::milliseconds{1});
+    transport_->drain(taken_in);
+  }
+
+  Recorder taken_in;
+  Log log;
+
+ private:
+  CurveSecretKey secret_ = CurveSecretKey::random();
+  SocketDirectory directory_;
+  std::optional<registry::ZmqHubTransport> transport_;
+};
+
 }  // namespace zmq_test

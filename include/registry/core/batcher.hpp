@@ -131,6 +131,11 @@ class Batcher {
     return std::ranges::min_element(sealed_, {}, &Batch<K>::sequence)->sequence;
   }
 
+  /// Whether the batch of this number was not taken yet.
+  bool has_sealed(std::uint64_t sequence) const {
+    return std::ranges::find(sealed_, sequence, &Batch<K>::sequence) != sealed_.end();
+  }
+
   /// The entries of a batch. Throws if a `wire` of the user's does not read what it wrote.
   static std::vector<EntryType> entries_of(const Batch<K>& batch) { return read_back(batch.message); }
 

@@ -334,12 +334,10 @@ class ClientCore {
     if (!has_open_batches()) call.after.reset();
   }
 
-  /// Whether a registration that the hub has refused may be begun anew as it is: only what it follows had not come.
-  bool may_repeat(const Register& call, const Error& refusal) {
+  /// Whether a registration that the hub has refused so may be begun anew as it is: only what it follows had not come.
+  static bool may_repeat(const Error& refusal) {
     const auto* error = std::get_if<HubError>(&refusal);
-    if (error == nullptr || !error->text.starts_with(registration_missing)) return false;
-    acknowledging_.insert(*call.sequence);
-    return true;
+    return error != nullptr && error->text.starts_with(registration_missing);
   }
 
   /// To be called when an acknowledged registration has failed for good; there is a batch then.
@@ -399,15 +397,13 @@ class ClientCore {
   /// Reads the answer to a call.
   template <class AnyCall>
   Outcome<typename AnyCall::Result> finish(AnyCall& call, ByteView message, SteadyTime now) {
-    if constexpr (std::same_as<AnyCall, Register>) acknowledging_.erase(*call.sequence);
-    MessageType type{};
-    if (auto error = C::decode_type(message, type)) {
-      if (is_extension<AnyCall>(call.type)) return Error{Unsupported{operation(call.type)}};
-      return std::move(*error);
+    auto outcome = outcome_of(call, message, now);
+    if constexpr (std::same_as<AnyCall, Register>) {
+      // What may be repeated keeps its number: or an empty batch could take it in between.
+      const auto* error = std::get_if<Error>(&outcome);
+      if (error == nullptr || !may_repeat(*error)) acknowledging_.erase(*call.sequence);
     }
-    if (type == MessageType::error_response) return refusal(call, message);
-    if (type != answer_type(call.type)) return Error{InvalidMessageType{static_cast<unsigned>(type)}};
-    return read_answer(call, message, now);
+    return outcome;
   }
 
   /// What to send behind a call that failed or was given up, so that the hub takes back what its answer may have
@@ -635,11 +631,9 @@ class ClientCore {
 
   /// What another hub has answered this one would wait for for ever: empty batches take those numbers.
   void close_gaps() {
-    if (unconfirmed_.empty()) return;
-    const std::uint64_t end = std::min(
-        batcher_.first_sealed().value_or(batcher_.last_sequence() + 1), taken_.value_or(batcher_.last_sequence() + 1));
-    for (std::uint64_t n = unconfirmed_.first().sequence + 1; n < end; ++n) {
-      if (unconfirmed_.contains(n) || acknowledging_.contains(n)) continue;
+    if (!keeps_unconfirmed()) return;
+    for (std::uint64_t n = first_open() + 1; n <= batcher_.last_sequence(); ++n) {
+      if (n == taken_ || unconfirmed_.contains(n) || acknowledging_.contains(n) || batcher_.has_sealed(n)) continue;
       unconfirmed_.add(batcher_.empty_batch(n), SteadyTime::min());
     }
   }
@@ -653,6 +647,18 @@ class ClientCore {
   /// What has become of the first unconfirmed batch is known.
   void settle_first() {
     for (const K& key : unconfirmed_.take_first().keys) drop_one(unconfirmed_keys_, key);
+  }
+
+  template <class AnyCall>
+  Outcome<typename AnyCall::Result> outcome_of(AnyCall& call, ByteView message, SteadyTime now) {
+    MessageType type{};
+    if (auto error = C::decode_type(message, type)) {
+      if (is_extension<AnyCall>(call.type)) return Error{Unsupported{operation(call.type)}};
+      return std::move(*error);
+    }
+    if (type == MessageType::error_response) return refusal(call, message);
+    if (type != answer_type(call.type)) return Error{InvalidMessageType{static_cast<unsigned>(type)}};
+    return read_answer(call, message, now);
   }
 
   void check_size(ByteView message) const {

@@ -271,8 +271,14 @@ class HubCore {
 
   template <class Reply>
   void release_waiting(Instant now, Reply& reply) {
+    release_waiting(now, reply, [](const WaitingQuery&) { return true; });
+  }
+
+  /// Of those that `may_go`.
+  template <class Reply, class Predicate>
+  void release_waiting(Instant now, Reply& reply, Predicate may_go) {
     std::size_t i = 0;
-    while (const auto ready = waiting_.first_ready(registrations_.sequences(), i)) {
+    while (const auto ready = waiting_.first_ready(registrations_.sequences(), may_go, i)) {
       const WaitingQuery query = waiting_.take(*ready);
       answer(query, now, reply);
       // It may be what one that came before it waits for.
@@ -290,6 +296,10 @@ class HubCore {
     registrations_.sequences().pass_over(query.client, query.after);
     const auto waited = std::chrono::ceil<std::chrono::milliseconds>(options_.registration_wait);
     refuse(query, std::string{registration_missing} + " within " + std::to_string(waited.count()) + " ms", reply);
+    // What is behind it may have come.
+    release_waiting(now, reply, [&query](const WaitingQuery& other) {
+      return other.client == query.client && other.after > query.after;
+    });
   }
 
   template <class Reply>

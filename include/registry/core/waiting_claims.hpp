@@ -56,6 +56,7 @@ class WaitingClaims {
 
   /// Lets a claim wait, in the place of one that waits there already. Throws what its keys throw.
   void add(WaitingClaim<K> claim, Instant now) {
+    forget_unawaited();
     for (const K& key : claim.keys) {
       if (states_.is_recovering(now) || states_.catalogue().is_held(key)) block(key, now);
     }
@@ -186,12 +187,23 @@ class WaitingClaims {
     return true;
   }
 
+  /// Keys stay blocked when those who waited for them have gone: here they are taken out, so that they are never many
+  /// more than are awaited. O(1) for each on average.
+  void forget_unawaited() {
+    if (blocked_.size() < forget_at_) return;
+    erase_if(blocked_, [this](const K& key) { return !queue_.is_awaited(key); });
+    forget_at_ = std::max(least_forgotten, 2 * blocked_.size());
+  }
+
+  static constexpr std::size_t least_forgotten = 1024;
+
   KeyStates<P>& states_;
   const HubOptions& options_;
   Reports& reports_;
   ClaimQueue<K> queue_;
   std::vector<K> freed_;        // that somebody may wait for and whose lease has ended or that have been stored
   detail::FlatSet<K> blocked_;  // that somebody waits for and that nothing will say is free
+  std::size_t forget_at_ = least_forgotten;
   SteadyTime retry_at_{};
   detail::Counter count_;
 };

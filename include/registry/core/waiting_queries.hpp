@@ -54,10 +54,11 @@ class WaitingQueries {
     return taken;
   }
 
-  /// The first, from the i-th on, that has nothing to wait for any more.
-  std::optional<std::size_t> first_ready(const SequenceTracker& sequences, std::size_t i) const {
+  /// The first, from the i-th on, that has nothing to wait for any more and `may_go`.
+  template <class Predicate>
+  std::optional<std::size_t> first_ready(const SequenceTracker& sequences, Predicate may_go, std::size_t i) const {
     for (; i < queries_.size(); ++i) {
-      if (sequences.has_applied(queries_[i].client, queries_[i].after)) return i;
+      if (may_go(queries_[i]) && sequences.has_applied(queries_[i].client, queries_[i].after)) return i;
     }
     return std::nullopt;
   }

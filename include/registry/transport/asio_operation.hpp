@@ -197,7 +197,7 @@ class AsioQueryOf : public AsioQuery<Core> {
       outcome = Error{TransportError{std::string{"reading the answer failed: "} + failure.what()}};
     }
     if (auto* error = std::get_if<Error>(&outcome)) {
-      if (now < this->deadline && may_repeat(core, *error)) return AsioNextStep::begin_anew;
+      if (now < this->deadline && may_repeat(*error)) return AsioNextStep::begin_anew;
       this->give_up_number(core);
       AsioQuery<Core>::fail(std::move(*error));
       return AsioNextStep::none;
@@ -219,7 +219,7 @@ class AsioQueryOf : public AsioQuery<Core> {
   }
 
   /// Whether what the hub has refused is begun anew.
-  virtual bool may_repeat(Core&, const Error&) { return false; }
+  virtual bool may_repeat(const Error&) { return false; }
 
  private:
   using Result = typename AnyCall::Result;
@@ -295,9 +295,9 @@ class AsioEntriesQuery : public AsioQueryOf<Core, AnyCall, Completion> {
     has_begun_ = false;
   }
 
-  bool may_repeat(Core& core, const Error& refusal) override {
+  bool may_repeat(const Error& refusal) override {
     if constexpr (std::same_as<AnyCall, typename Core::Register>) {
-      is_refused_ = core.may_repeat(this->call(), refusal);
+      is_refused_ = Core::may_repeat(refusal);
     }
     return is_refused_;
   }

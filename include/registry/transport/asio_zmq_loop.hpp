@@ -605,8 +605,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void follow_connections(SteadyTime time) {
     const ConnectionNews news = queries_socket_->update(time);
     if (news != ConnectionNews::none) ask_again(time);
-    // Where nobody was let in nothing was taken in.
-    if (news == ConnectionNews::replaced) send_anew();
+    if (news == ConnectionNews::replaced) send_anew(queries_socket_->watch->lost_from());
   }
 
   /// What waits at the hub was lost with a connection, or its answer will be: it is asked for again over the new one.
@@ -622,11 +621,11 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     }
   }
 
-  /// What is in flight goes the same way once more.
-  void send_anew() {
+  /// What is in flight since then, and was not taken in, goes the same way once more.
+  void send_anew(SteadyTime from) {
     std::vector<RequestId> lost;
     queries_.for_each([&](RequestId id, const std::shared_ptr<Query>& query) {
-      if (!query->sent_at || query->joined != 0) return;
+      if (!query->sent_at || *query->sent_at < from || query->joined != 0) return;
       query->sent_at.reset();
       --in_flight_;
       if (query != hello_) lost.push_back(id);

@@ -109,7 +109,10 @@ class BlockingDriver {
         if (core_.echoes_envelopes() != true) return;
         core_.begin(call, ++last_request_, transport_.now());
       }
-      transport_.post(call.envelope, call.message);
+      transport_.post(call.envelope, call.message, [this](Frames frames) {
+        const std::lock_guard lock(mutex_);
+        if (const auto answer = core_.read(frames)) core_.drop_late(*answer);
+      });
     } catch (const std::exception&) {
       // No memory for the message.
     }
@@ -343,7 +346,7 @@ class BlockingDriver {
       const bool has_timed_out = std::holds_alternative<Timeout>(*error);
       const bool is_over = transport_.now() >= deadline;
       const std::lock_guard lock(mutex_);
-      if (!is_over && core_.may_repeat(call, *error)) continue;
+      if (!is_over && Core::may_repeat(*error)) continue;
       if (!is_over && has_timed_out) {
         core_.resend(call);
         continue;

@@ -88,7 +88,7 @@ class InProcessTransport {
     return Timeout{std::chrono::duration_cast<std::chrono::milliseconds>(deadline - now())};
   }
 
-  void post(ByteView envelope, ByteView message) noexcept {
+  void post(ByteView envelope, ByteView message, const DropHandler&) noexcept {
     try {
       ask(envelope, message);
     } catch (const std::exception&) {

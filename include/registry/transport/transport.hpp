@@ -107,10 +107,14 @@ using CoreArchetype = ClientCore<std::uint64_t, std::uint64_t, NoMetadata>;
 /// What a transport calls when a time has come: it is told the time and answers when it wants to be called next.
 using TickHandler = std::function<std::optional<SteadyTime>(SteadyTime)>;
 
+/// What a transport calls with the frames of an answer that it throws away, so that it is counted.
+using DropHandler = std::function<void(Frames)>;
+
 /// The client's side, blocking. Safe from any thread, except that `push` is called by one thread at a time.
 ///   now       the time by which deadlines are meant
 ///   exchange  sends a query and waits until `accept` takes an answer or the deadline has come; answers what went wrong
-///   post      sends a query whose answer nobody wants, if that can be done at once
+///   post      sends a query whose answer nobody wants, if that can be done at once; other answers that it has to throw
+///             away for that it hands to `dropped`
 ///   push      a registration (message, envelope); false if it could not be handed over by the deadline
 ///   start     from now on calls the handler, from one thread at a time, whenever a time that it asked for has come
 ///   wake_at   asks for a call at that time, if none is due before
@@ -119,10 +123,10 @@ using TickHandler = std::function<std::optional<SteadyTime>(SteadyTime)>;
 template <class T>
 concept BlockingTransport =
     std::movable<T> && requires(T& transport, detail::ExchangeArchetype& exchange, ByteView bytes, SteadyTime deadline,
-                                TickHandler handler, std::chrono::nanoseconds linger) {
+                                TickHandler handler, const DropHandler& dropped, std::chrono::nanoseconds linger) {
       { transport.now() } -> std::same_as<SteadyTime>;
       { transport.exchange(exchange, deadline) } -> std::same_as<std::optional<Error>>;
-      { transport.post(bytes, bytes) } noexcept -> std::same_as<void>;
+      { transport.post(bytes, bytes, dropped) } noexcept -> std::same_as<void>;
       { transport.push(bytes, bytes, deadline) } -> std::same_as<bool>;
       { transport.start(std::move(handler)) } -> std::same_as<void>;
       { transport.wake_at(deadline) } -> std::same_as<void>;

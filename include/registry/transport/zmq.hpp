@@ -90,11 +90,14 @@ class ZmqTransport {
 
   /// Sends a query whose answer nobody wants, if it can be sent at once. Its answer is thrown away by whoever uses the
   /// connection next.
-  void post(ByteView envelope, ByteView message) noexcept {
+  void post(ByteView envelope, ByteView message, const DropHandler& dropped) noexcept {
     try {
       Borrowed connection(*state_);
       // Or answers to many of these would fill the connection.
-      while (connection->inbox.receive(connection->socket) != detail::Inbox::Received::nothing) {
+      while (true) {
+        const auto received = connection->inbox.receive(connection->socket);
+        if (received == detail::Inbox::Received::nothing) break;
+        if (received == detail::Inbox::Received::message) dropped(connection->inbox.frames());
       }
       if (connection->send({envelope, message}) == 0) connection.keep();
     } catch (const std::exception&) {
@@ -170,7 +173,8 @@ class ZmqTransport {
 
     std::unique_ptr<Connection> connect() {
       // Where there are no keys a hub can refuse nobody, and what has no answer twice in a row is replaced in any case.
-      const auto watched_for = config.curve ? std::optional{detail::Hears::refusals} : std::nullopt;
+      // Of everything for the first call, which may be the one that the hub does not let in yet.
+      const auto watched_for = config.curve ? std::optional{detail::Hears::everything} : std::nullopt;
       auto opened = detail::open_client_socket(*context, zmq::socket_type::dealer, config, watched_for);
       detail::zmq_attempt("set up a ZeroMQ socket", [&] {
         opened.socket.set(zmq::sockopt::rcvtimeo, static_cast<int>(patience.count()));
@@ -362,15 +366,17 @@ class ZmqTransport {
   template <Exchange E>
   Wait receive(Connection& connection, E& exchange, SteadyTime start, SteadyTime deadline) {
     int flags = deadline > start + patience ? 0 : ZMQ_DONTWAIT;
+    SteadyTime sent_at = now();
     while (true) {
       const auto received = connection.inbox.receive(connection.socket, flags);
       if (received == detail::Inbox::Received::message && exchange.accept(connection.inbox.frames()))
         return Wait::ready;
       if (received == detail::Inbox::Received::nothing) {
         if (flags == ZMQ_DONTWAIT) {
-          if (is_to_be_sent_again(connection, exchange)) {
+          if (is_to_be_sent_again(connection, exchange, sent_at)) {
             const Wait outcome = state_->send(connection, {exchange.envelope(), exchange.message()}, deadline);
             if (outcome != Wait::ready) return outcome;
+            sent_at = now();
             continue;
           }
           if (const Wait outcome = state_->sleep(connection, deadline); outcome != Wait::ready) return outcome;
@@ -384,14 +390,15 @@ class ZmqTransport {
     }
   }
 
-  /// Whether the query is lost, or may be, with its connection, which is there again.
+  /// Whether the query was lost with its connection, which is there again; where it may have been, if it can be asked
+  /// again.
   template <Exchange E>
-  static bool is_to_be_sent_again(Connection& connection, E& exchange) {
+  static bool is_to_be_sent_again(Connection& connection, E& exchange, SteadyTime sent_at) {
     if (!connection.watch) return false;
     const auto news = connection.watch->update(std::chrono::steady_clock::now());
     if (news == detail::ConnectionNews::none) return false;
-    // Where nobody was let in nothing was taken in.
-    return exchange.ask_again() || news == detail::ConnectionNews::replaced;
+    return exchange.ask_again() ||
+           (news == detail::ConnectionNews::replaced && sent_at >= connection.watch->lost_from());
   }
 
   static Error failure(std::string_view operation, const zmq::error_t& error) {

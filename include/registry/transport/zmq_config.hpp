@@ -103,6 +103,9 @@ struct ZmqHubConfig {
   std::int64_t max_message_size = 256LL * 1024 * 1024;
   /// Frames before the message of a query, to be echoed; a query with more is malformed.
   std::size_t max_envelope_frames = 8;
+  /// Bytes in those frames together; a query with more is malformed. What is echoed to one who does not read is no
+  /// more than that for each answer of the mark.
+  std::size_t max_envelope_bytes = 4096;
   /// For how long queries are answered while registrations wait, and the other way round, where there are too many of
   /// both: neither kind can take more than half of the hub's time from the other. Longer saves little.
   std::chrono::nanoseconds slice = std::chrono::microseconds{200};

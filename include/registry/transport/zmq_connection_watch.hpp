@@ -23,7 +23,7 @@ namespace registry::detail {
 enum class ConnectionNews {
   none,
   renewed,   ///< it was lost and stands again: what was sent over it before may be lost
-  replaced,  ///< it was refused and is being made anew: what was sent before is lost
+  replaced,  ///< it was refused and is being made anew: what was sent over it before is lost, or may be: see `lost_from`
 };
 
 /// What a watch is told of.
@@ -50,6 +50,7 @@ class ConnectionWatch {
         longest_pause_(std::max(config.reconnect_interval_max, first_pause_)),
         pause_(first_pause_),
         has_stood_(has_stood),
+        may_stand_(has_stood || what == Hears::refusals),
         hears_(what),
         events_(open()),
         descriptor_(event_descriptor(events_)) {}
@@ -64,7 +65,7 @@ class ConnectionWatch {
     if (std::exchange(hears_, what) == what) return;
     update(std::chrono::steady_clock::now());
     // What it was not told of may have been anything.
-    has_stood_ = true;
+    has_stood_ = may_stand_ = true;
     close();
     events_ = open();
     descriptor_ = event_descriptor(events_);
@@ -75,6 +76,10 @@ class ConnectionWatch {
 
   /// While the connection is refused: when it is made anew.
   std::optional<SteadyTime> due() const noexcept { return due_; }
+
+  /// What was sent from this time on, before the connection was replaced, was certainly not taken in: there was none
+  /// that stood.
+  SteadyTime lost_from() const noexcept { return lost_from_; }
 
   /// Takes in what has happened, and makes the connection anew if that is due.
   ConnectionNews update(SteadyTime now) {
@@ -103,7 +108,9 @@ class ConnectionWatch {
       events.set(zmq::sockopt::rcvhwm, 0);
       // Few and far between, so that they do not pile up where somebody asks now and then: each takes a handshake.
       constexpr int refusals = ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
-      const int wanted = hears_ == Hears::refusals ? refusals : refusals | ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+      const int wanted = hears_ == Hears::refusals
+                             ? refusals
+                             : refusals | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
       if (zmq_socket_monitor(socket_.handle(), address.c_str(), wanted) != 0) throw zmq::error_t();
       // Not before: libzmq ends the process if a context ends with a connection to what was never bound, and no room.
       events.connect(address);
@@ -121,7 +128,12 @@ class ConnectionWatch {
     if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
       pause_ = first_pause_;
       due_.reset();
+      may_stand_ = true;
       return std::exchange(has_stood_, true);
+    }
+    if (event == ZMQ_EVENT_DISCONNECTED) {
+      if (std::exchange(may_stand_, false)) lost_from_ = now;
+      return false;
     }
     if (due_) return false;
     // A try does not take so long: the connection has stood meanwhile.
@@ -135,6 +147,7 @@ class ConnectionWatch {
     tried_at_ = now;
     pause_ = std::min(2 * pause_, longest_pause_);
     has_stood_ = false;
+    if (std::exchange(may_stand_, hears_ == Hears::refusals)) lost_from_ = now;
     zmq_attempt("connect anew to \"" + address_ + "\"", [&] {
       if (zmq_disconnect(socket_.handle(), address_.c_str()) != 0 && zmq_errno() != ENOENT) throw zmq::error_t();
       socket_.connect(address_);
@@ -149,7 +162,9 @@ class ConnectionWatch {
   std::chrono::milliseconds pause_;
   std::optional<SteadyTime> due_;
   SteadyTime tried_at_{};  // anew
+  SteadyTime lost_from_ = SteadyTime::min();
   bool has_stood_;
+  bool may_stand_;  // what is sent may be taken in
   Hears hears_;
   zmq::socket_t events_;
   int descriptor_;

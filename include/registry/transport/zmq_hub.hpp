@@ -273,7 +273,13 @@ class ZmqHubTransport {
       case detail::Inbox::Received::message: {
         const Frames frames = inbox.frames();
         const Frames envelope = frames.subspan(1, frames.size() - 2);
-        if (const auto name =
+        std::size_t echoed = 0;
+        for (const ByteView frame : envelope) echoed += frame.size();
+        if (echoed > state_->config.max_envelope_bytes) {
+          handler.malformed("routing id " + hex(frames.front()),
+                            "an envelope of " + std::to_string(echoed) + " bytes, at most " +
+                                std::to_string(state_->config.max_envelope_bytes));
+        } else if (const auto name =
                 state_->denied(inbox, envelope.size() == 1 ? std::optional{envelope.front()} : std::nullopt)) {
           const auto address = [&] { return inbox.property("Peer-Address").value_or("an unknown address"); };
           handler.denied_query(frames.front(), envelope, address, *name);

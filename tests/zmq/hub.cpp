@@ -480,6 +480,52 @@ TEST_CASE("a slow kind of message does not take the other's time") {
   CHECK(slow.registrations.size() == 2);
 }
 
+TEST_CASE("a kind of message that keeps up has more time than one that does not, and where neither does queries have") {
+  struct Slow : Recorder {
+    void query(ByteView sender, Frames envelope, ByteView message) {
+      Recorder::query(sender, envelope, message);
+      spin(60ms);
+    }
+    void registration(std::string_view sender, std::optional<ByteView> second, ByteView message) {
+      Recorder::registration(sender, second, message);
+      spin(60ms);
+    }
+    static void spin(std::chrono::nanoseconds time) {
+      for (const SteadyTime start = steady_now(); steady_now() - start < time;) {
+      }
+    }
+  };
+  InProcess in_process;
+  in_process.config.slice = 100ms;
+  auto hub = ZmqHubTransport::bind(in_process.config);
+  Peer dealer(in_process.context, zmq::socket_type::dealer, "inproc://queries");
+  Peer push(in_process.context, zmq::socket_type::push, "inproc://registrations");
+  Slow slow;
+  const auto drained = [&] {
+    slow.order.clear();
+    hub.drain(slow);
+    return slow.order;
+  };
+  SECTION("queries beside too many registrations") {
+    for (int i = 0; i < 20; ++i) push.send({"message"});
+    CHECK(drained() == "rr");
+    for (int i = 0; i < 5; ++i) dealer.send({"id", "question"});
+    CHECK(drained() == "qrqrqqq");
+  }
+  SECTION("registrations beside too many queries") {
+    for (int i = 0; i < 20; ++i) dealer.send({"id", "question"});
+    CHECK(drained() == "qq");
+    for (int i = 0; i < 5; ++i) push.send({"message"});
+    CHECK(drained() == "qrqrrrr");
+  }
+  SECTION("too many of both") {
+    for (int i = 0; i < 20; ++i) dealer.send({"id", "question"});
+    for (int i = 0; i < 20; ++i) push.send({"message"});
+    CHECK(drained() == "qrqr");
+    CHECK(drained() == "qrqrqq");
+  }
+}
+
 TEST_CASE("malformed messages take of the time too") {
   InProcess in_process;
   in_process.config.slice = 1ns;

@@ -106,8 +106,8 @@ struct ZmqHubConfig {
   /// Bytes in those frames together; a query with more is malformed. What is echoed to one who does not read is no
   /// more than that for each answer of the mark.
   std::size_t max_envelope_bytes = 4096;
-  /// For how long queries are answered while registrations wait, and the other way round, where there are too many of
-  /// both: neither kind can take more than half of the hub's time from the other. Longer saves little.
+  /// For how long queries are answered while registrations wait, and the other way round, before the other kind has its
+  /// turn: see ZmqHubTransport::drain. Longer saves little.
   std::chrono::nanoseconds slice = std::chrono::microseconds{200};
   /// How often an idle query connection is checked, so that a frozen client is noticed; nothing: never. A vanished one
   /// is noticed in any case. Registrations have no heartbeats: see ZmqTransportConfig.

@@ -77,24 +77,30 @@ class ZmqHubTransport {
   }
 
   /// Hands over what has come: a query, a registration, a query and so on, until there is no more or each kind has had
-  /// its slice of time. What the handler is given is valid during its call. Throws RegistryError{TransportError} if the
-  /// context was terminated, and what the handler throws.
+  /// its time: a slice, but more for the kind that got through its messages the last time where the other did not, so
+  /// that a flood of one kind does not keep the other waiting; and where neither did, more for queries, whose callers
+  /// wait. What the handler is given is valid during its call. Throws RegistryError{TransportError} if the context was
+  /// terminated, and what the handler throws.
   template <HubHandler H>
   void drain(H& handler) {
     using std::chrono::steady_clock;
     // By time, not by number: a registration may take the hub ten times as long as a query, or a tenth of it.
-    steady_clock::duration queries = state_->config.slice;
-    steady_clock::duration registrations = state_->config.slice;
+    const steady_clock::duration slice = state_->config.slice;
+    const bool is_flooded = state_->has_queries_left && state_->has_registrations_left;
+    steady_clock::duration queries = slice * (is_flooded ? 2 : state_->has_registrations_left ? slices_beside_flood : 1);
+    steady_clock::duration registrations =
+        slice * (state_->has_queries_left && !is_flooded ? slices_beside_flood : 1);
     constexpr auto over = steady_clock::duration::zero();
     auto start = steady_clock::now();
-    const auto spend = [&](steady_clock::duration& rest, bool came) {
+    const auto spend = [&](steady_clock::duration& rest, bool& has_left, bool came) {
       const auto end = steady_clock::now();
       rest = came ? rest - (end - start) : over;
+      has_left = came;
       start = end;
     };
     while (queries > over || registrations > over) {
-      if (queries > over) spend(queries, hand_over_query(handler));
-      if (registrations > over) spend(registrations, hand_over_registration(handler));
+      if (queries > over) spend(queries, state_->has_queries_left, hand_over_query(handler));
+      if (registrations > over) spend(registrations, state_->has_registrations_left, hand_over_registration(handler));
     }
   }
 
@@ -123,6 +129,9 @@ class ZmqHubTransport {
   void interrupt() noexcept { state_->wake_up.signal(); }
 
  private:
+  /// Long enough for what came while the machine was away for some milliseconds.
+  static constexpr int slices_beside_flood = 16;
+
   /// A socket with what is needed to sleep until it has something.
   struct Socket {
     Socket(zmq::socket_t opened, std::size_t max_frames)
@@ -254,6 +263,8 @@ class ZmqHubTransport {
     detail::PendingBytes pending;
     Socket queries;
     Socket registrations;
+    bool has_queries_left = false;  // when their time was over; so it may be, at least
+    bool has_registrations_left = false;
     detail::Outbox outbox;
     detail::WakeUp wake_up;
     ZmqEndpoints endpoints;

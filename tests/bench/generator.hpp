@@ -199,8 +199,8 @@ inline void wait_until_stored(const Peer& peer, std::uint64_t number) {
   const Clock::time_point end = Clock::now() + std::chrono::minutes{2};
   while (sweep(peer, Operation::match, {number, 1}, 1).found == 0) {
     if (Clock::now() > end) {
-      throw std::runtime_error(peer.name() + " has not stored within 2 minutes what was sent last: key " +
-                               std::to_string(number));
+      throw std::runtime_error(
+          peer.name() + " has not stored within 2 minutes what was sent last: key " + std::to_string(number));
     }
     std::this_thread::sleep_for(std::chrono::microseconds{200});
   }

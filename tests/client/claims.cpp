@@ -172,7 +172,17 @@ TEST_CASE("a claim whose time is over hears what it has lost") {
   CHECK(claim.renew().size() == 3);
   CHECK(claim.held().empty());
   CHECK(claim.lost().size() == 3);
+  CHECK(claim.stored_by_others() == Keys{2});
   CHECK(claim.renew().empty());
+}
+
+TEST_CASE("on a hub that insists a key named twice in a registration is stored with its first value") {
+  World world(HubOptions{.insist_on_holder = true});
+  auto claim = world.alice.claim({1});
+  const auto result = claim.register_blocks({{1, 10, {}}, {1, 11, {}}});
+  CHECK(result.statuses == std::vector{RegisterStatus::stored, RegisterStatus::lease_conflict});
+  CHECK(world.bob.match({1}) == std::vector<BlockEntry>{{1, 10, {}}});
+  CHECK(claim.lost().empty());
 }
 
 TEST_CASE("on a hub that insists a late writer hears that he is late") {

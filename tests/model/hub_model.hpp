@@ -418,8 +418,8 @@ class HubModel {
     are_all_waits_over_ = true;
   }
 
-  /// Whether the hub gave these answers rightly, in an order that is right. How many entries and leases it has then says
-  /// whether it looked at those that are over on its way to what ended a wait, or might have: it need not.
+  /// Whether the hub gave these answers rightly, in an order that is right. How many entries and leases it has then
+  /// says whether it looked at those that are over on its way to what ended a wait, or might have: it need not.
   void compare(const std::vector<Answer>& given, std::size_t stored, std::size_t leased) {
     const auto awaited_before = awaited_keys();
     for (std::size_t i = 0; i < expected_.size(); ++i) {

@@ -319,7 +319,7 @@ class HubQueries {
     if (auto error = read_keys(parts->first)) return error;
     if (!may_ask_for(keys_.size())) return std::nullopt;
     const std::uint64_t granted_by = parts->second[0];  // 0: by nobody, any more
-    states_.drop_what_is_over(keys_, now);  // before: an entry whose time is over is one that has gone
+    states_.drop_what_is_over(keys_, now);              // before: an entry whose time is over is one that has gone
     const bool may_claim_back =
         granted_by != 0 && granted_by != options_.incarnation && states_.accepts_claim_backs(now);
     renewals_.assign(keys_.size(), RenewStatus::lost);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <registry/detail/chunked_array.hpp>
+#include <registry/detail/huge_pages.hpp>
 #include <registry/detail/key_index.hpp>
 #include <registry/detail/linked_slab.hpp>
 #include <registry/detail/prefetch.hpp>

@@ -148,8 +148,8 @@ class ChainedEviction {
     return storage_.table();
   }
 
-  /// As the storage's `reserve`, with what the order of the entries takes, 24 bytes each: not with the 16 more of a block
-  /// that has children.
+  /// As the storage's `reserve`, with what the order of the entries takes, 24 bytes each: not with the 16 more of a
+  /// block that has children.
   void reserve(std::size_t entries, std::size_t leases)
     requires requires(S& storage) { storage.reserve(entries, leases); }
   {

@@ -8,7 +8,8 @@
 
 namespace registry::detail {
 
-/// The one choice of hash table for all but the catalogue, which has a BlockTable: open addressing in groups of 15 with a byte of hash each (Boost 1.81 or newer).
+/// The one choice of hash table for all but the catalogue, which has a BlockTable: open addressing in groups of 15 with
+/// a byte of hash each (Boost 1.81 or newer).
 template <Key K, class T>
 using FlatMap = boost::unordered_flat_map<K, T, KeyHash<K>>;
 

@@ -15,7 +15,7 @@
 #include <emmintrin.h>
 #endif
 
-#include <registry/detail/chunked_array.hpp>
+#include <registry/detail/huge_pages.hpp>
 #include <registry/detail/prefetch.hpp>
 
 namespace registry::detail {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <registry/detail/chunked_array.hpp>
+#include <registry/detail/huge_pages.hpp>
 #include <registry/detail/prefetch.hpp>
 
 namespace registry::detail {

@@ -56,7 +56,8 @@ struct ZmqTransportConfig {
   /// and while a claim waits.
   std::shared_ptr<zmq::context_t> context = nullptr;
   /// The keys by which hub and client know each other; nothing: the connection is neither encrypted nor known. A client
-  /// whose key the hub refuses hears nothing, and its queries time out; it tries again by itself, after the pauses above.
+  /// whose key the hub refuses hears nothing, and its queries time out; it tries again by itself, after the pauses
+  /// above.
   std::optional<CurveClient> curve = std::nullopt;
   /// Hears of what no caller can be told.
   LogHook log = log_to_stderr;

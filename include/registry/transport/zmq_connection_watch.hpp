@@ -23,7 +23,8 @@ namespace registry::detail {
 enum class ConnectionNews {
   none,
   renewed,   ///< it was lost and stands again: what was sent over it before may be lost
-  replaced,  ///< it was refused and is being made anew: what was sent over it before is lost, or may be: see `lost_from`
+  replaced,  ///< it was refused and is being made anew: what was sent over it before is lost, or may be: see
+             ///< `lost_from`
 };
 
 /// What a watch is told of.
@@ -108,9 +109,8 @@ class ConnectionWatch {
       events.set(zmq::sockopt::rcvhwm, 0);
       // Few and far between, so that they do not pile up where somebody asks now and then: each takes a handshake.
       constexpr int refusals = ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
-      const int wanted = hears_ == Hears::refusals
-                             ? refusals
-                             : refusals | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
+      const int wanted =
+          hears_ == Hears::refusals ? refusals : refusals | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
       if (zmq_socket_monitor(socket_.handle(), address.c_str(), wanted) != 0) throw zmq::error_t();
       // Not before: libzmq ends the process if a context ends with a connection to what was never bound, and no room.
       events.connect(address);

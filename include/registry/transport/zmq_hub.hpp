@@ -87,9 +87,11 @@ class ZmqHubTransport {
     // By time, not by number: a registration may take the hub ten times as long as a query, or a tenth of it.
     const steady_clock::duration slice = state_->config.slice;
     const bool is_flooded = state_->has_queries_left && state_->has_registrations_left;
-    steady_clock::duration queries = slice * (is_flooded ? 2 : state_->has_registrations_left ? slices_beside_flood : 1);
-    steady_clock::duration registrations =
-        slice * (state_->has_queries_left && !is_flooded ? slices_beside_flood : 1);
+    steady_clock::duration queries =
+        slice * (is_flooded                       ? 2
+                 : state_->has_registrations_left ? slices_beside_flood
+                                                  : 1);
+    steady_clock::duration registrations = slice * (state_->has_queries_left && !is_flooded ? slices_beside_flood : 1);
     constexpr auto over = steady_clock::duration::zero();
     auto start = steady_clock::now();
     const auto spend = [&](steady_clock::duration& rest, bool& has_left, bool came) {
@@ -291,7 +293,7 @@ class ZmqHubTransport {
                             "an envelope of " + std::to_string(echoed) + " bytes, at most " +
                                 std::to_string(state_->config.max_envelope_bytes));
         } else if (const auto name =
-                state_->denied(inbox, envelope.size() == 1 ? std::optional{envelope.front()} : std::nullopt)) {
+                       state_->denied(inbox, envelope.size() == 1 ? std::optional{envelope.front()} : std::nullopt)) {
           const auto address = [&] { return inbox.property("Peer-Address").value_or("an unknown address"); };
           handler.denied_query(frames.front(), envelope, address, *name);
         } else {

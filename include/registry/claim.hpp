@@ -61,8 +61,9 @@ class Claim {
   std::vector<key_type> held() const { return state().held(); }
   /// What has been granted and lost, as far as the hub has said so.
   std::vector<key_type> lost() const { return state().lost(); }
-  /// What of that is stored now: somebody else was granted it when the lease was over, and has stored it.
-  std::vector<key_type> stored_by_others() const { return state().stored_by_others(); }
+  /// What of that is stored now. By whom the hub does not say: whoever was granted it when the lease was over, or this
+  /// client itself, by a registration outside the claim or one whose answer was lost.
+  std::vector<key_type> stored_meanwhile() const { return state().stored_meanwhile(); }
 
   /// A number that is higher for every later grant of the same key, also after a restart of the hub, as long as its
   /// clock does not go back: for names of objects and for conditional writes, so that a late writer harms nobody. 0

@@ -172,8 +172,17 @@ TEST_CASE("a claim whose time is over hears what it has lost") {
   CHECK(claim.renew().size() == 3);
   CHECK(claim.held().empty());
   CHECK(claim.lost().size() == 3);
-  CHECK(claim.stored_by_others() == Keys{2});
+  CHECK(claim.stored_meanwhile() == Keys{2});
   CHECK(claim.renew().empty());
+}
+
+TEST_CASE("a claim is not told by whom a key was stored that it holds no longer: it may be its own client") {
+  World world;
+  auto claim = world.alice.claim({1});
+  REQUIRE(world.alice.register_acknowledged({{1, 10, {}}}).all_stored());
+  CHECK(claim.renew() == Keys{1});
+  CHECK(claim.lost() == Keys{1});
+  CHECK(claim.stored_meanwhile() == Keys{1});
 }
 
 TEST_CASE("on a hub that insists a key named twice in a registration is stored with its first value") {

@@ -7,6 +7,7 @@
 #include <new>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,17 @@ auto worker_of(LossyHub& hub) { return client<Block, Block>(LossyTransport(hub))
 std::size_t syncs(const LossyHub& hub) {
   return static_cast<std::size_t>(std::ranges::count(hub.queries, MessageType::sync));
 }
+
+/// Throws where it is to read what became of a registration.
+struct ThrowingCodec : BinaryCodec<Block, Block, NoMetadata> {
+  static std::optional<Error> decode_statuses(ByteView, std::vector<RegisterStatus>&) {
+    throw std::runtime_error("not today");
+  }
+  template <class Status>
+  static std::optional<Error> decode_statuses(ByteView message, std::vector<Status>& statuses) {
+    return BinaryCodec<Block, Block, NoMetadata>::decode_statuses(message, statuses);
+  }
+};
 
 }  // namespace
 
@@ -614,6 +626,18 @@ TEST_CASE("a registration that is to be repeated keeps its number if another hub
   CHECK(alice.register_acknowledged({{1, 11, {}}, {2, 20, {}}}).all_stored());
   CHECK(alice.stats().hubs_met == 2);
   CHECK(alice.match({1, 2}) == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
+}
+
+TEST_CASE("a codec that throws at an answer leaves no number for which another hub would wait") {
+  LossyHub hub;
+  auto alice = client<Block, Block>(LossyTransport(hub)).log(nullptr).batch_size(1).codec<ThrowingCodec>().build();
+  CHECK_THROWS_WITH(alice.register_acknowledged({{1, 10, {}}}), "not today");
+  alice.register_blocks({{2, 20, {}}});
+  hub.advance(1s);
+  hub.restart();
+  for (int i = 0; i < 3; ++i) hub.advance(1s);
+  alice.register_blocks({{3, 30, {}}});
+  CHECK(alice.close(1s).empty());
 }
 
 TEST_CASE("another hub waits for nothing that the first one answered, also behind what has not been sent yet") {

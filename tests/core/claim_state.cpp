@@ -55,20 +55,20 @@ TEST_CASE("the hub that granted it may say later that it is still held") {
   CHECK(claim.deadline() == start + 59s);
 }
 
-TEST_CASE("what is stored by others and registered all the same is the claim's own") {
+TEST_CASE("what is said to be stored, and then confirmed to the claim, is not lost") {
   auto claim = claim_of({1, 2});
   const RenewAnswer answer{{RenewStatus::stored, RenewStatus::stored}, old_hub, 30s};
   CHECK(claim.renewed(Keys{1, 2}, answer, start + 1s, start + 2s) == Keys{1, 2});
-  CHECK(claim.stored_by_others() == Keys{1, 2});
+  CHECK(claim.stored_meanwhile() == Keys{1, 2});
   // It was said while these were on their way.
   claim.registered(Keys{1, 2}, std::array{RegisterStatus::stored, RegisterStatus::superseded});
   CHECK(claim.lost() == Keys{2});
-  CHECK(claim.stored_by_others() == Keys{2});
+  CHECK(claim.stored_meanwhile() == Keys{2});
 }
 
-TEST_CASE("a registration that finds another value says that others have stored it") {
+TEST_CASE("a registration that finds another value says that the key is stored") {
   auto claim = claim_of({1, 2});
   claim.registered(Keys{1, 2}, std::array{RegisterStatus::superseded, RegisterStatus::lease_conflict});
   CHECK(claim.lost() == Keys{1, 2});
-  CHECK(claim.stored_by_others() == Keys{1});
+  CHECK(claim.stored_meanwhile() == Keys{1});
 }

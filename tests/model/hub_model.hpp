@@ -80,6 +80,10 @@ class ModelOfSequences {
     return one.passed_over.contains(sequence) && one.come.upper_bound(sequence) != one.come.end();
   }
 
+  bool was_passed_over(std::size_t client, std::uint64_t sequence) const {
+    return known_.contains(client) && known_.at(client).passed_over.contains(sequence);
+  }
+
   void pass_over(std::size_t client, std::uint64_t sequence) {
     Client& one = speak(client, sequence);
     for (std::uint64_t n = 1; n <= sequence; ++n) one.passed_over.insert(n);
@@ -385,6 +389,7 @@ class HubModel {
   void tick() {
     is_tick_ = true;
     const auto wait = std::chrono::ceil<std::chrono::milliseconds>(options_.registration_wait);
+    const bool has_ended_waits = !held_.empty() && now_.lease >= held_.front().deadline;
     while (!held_.empty() && now_.lease >= held_.front().deadline) {
       const Held first = held_.front();
       const Question& question = first.question;
@@ -396,9 +401,11 @@ class HubModel {
       sequences_.pass_over(question.who.peer, *question.after);
       answer(question, error_text("the registration that this must follow has not arrived within " +
                                   std::to_string(wait.count()) + " ms"));
-      // What is behind it may have come.
-      carry_out_what_waited([&question](const Question& other) {
-        return other.who.peer == question.who.peer && *other.after > *question.after;
+    }
+    // What is behind those that nobody waits for any more may have come.
+    if (has_ended_waits) {
+      carry_out_what_waited([this](const Question& question) {
+        return !sequences_.was_passed_over(question.who.peer, *question.after);
       });
     }
     const bool is_cleanup_due = !next_cleanup_ || now_.lease >= *next_cleanup_;

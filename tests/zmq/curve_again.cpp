@@ -61,6 +61,24 @@ TEST_CASE("a client that a restarted hub refuses is let in by the next one that 
   CHECK(eventually([&] { return worker.match({2}).size() == 1; }));
 }
 
+TEST_CASE("a call of a client that was let in before, made while it is refused, is answered once it is let in again") {
+  const auto key = CurveSecretKey::random();
+  RestartedHub place({allow(key)});
+  auto worker = client_of(place.to(key));
+  CHECK(worker.can_offload({1}).can_offload.size() == 1);
+  place.restart(std::vector<CurveAllowedClient>{});
+  CHECK(eventually([&] { return place.hub->log.contains("was refused"); }));
+  // Its sockets hear of that while somebody else tries in vain.
+  CHECK(error_of([&] { client_of(place.to(CurveSecretKey::random()), "default", 200ms).can_offload({2}); }));
+  std::size_t granted = 0;
+  std::thread call([&] { granted = worker.can_offload({3}).can_offload.size(); });
+  const std::size_t refused = place.hub->log.texts().size();
+  CHECK(eventually([&] { return place.hub->log.texts().size() >= refused + 3; }));
+  place.restart(std::vector{allow(key)});
+  call.join();
+  CHECK(granted == 1);
+}
+
 TEST_CASE("what a hub has taken in is not sent once more where the next one has refused its client") {
   const auto key = CurveSecretKey::random();
   MuteHub hub({allow(key)});

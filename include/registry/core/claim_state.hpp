@@ -65,10 +65,10 @@ class ClaimState {
     return lost_;
   }
 
-  /// What of that the hub has said to be stored.
-  std::vector<K> stored_by_others() const {
+  /// What of that the hub has said to be stored, by whomever.
+  std::vector<K> stored_meanwhile() const {
     const std::lock_guard lock(mutex_);
-    return stored_by_others_;
+    return stored_meanwhile_;
   }
 
   /// The hub that granted, or confirmed last, what is held.
@@ -99,10 +99,10 @@ class ClaimState {
         held_.erase(keys[i]);
         // A renewal on another thread may have been told already that it is stored, and not by whom.
         std::erase(lost_, keys[i]);
-        std::erase(stored_by_others_, keys[i]);
+        std::erase(stored_meanwhile_, keys[i]);
       }
       if (outcomes[i] == RegisterStatus::lease_conflict) lose(keys[i]);
-      if (outcomes[i] == RegisterStatus::superseded && lose(keys[i])) stored_by_others_.push_back(keys[i]);
+      if (outcomes[i] == RegisterStatus::superseded && lose(keys[i])) stored_meanwhile_.push_back(keys[i]);
     }
   }
 
@@ -143,7 +143,7 @@ class ClaimState {
     for (std::size_t i = 0; i < keys.size(); ++i) {
       if ((!is_too_late && answer.statuses[i] == RenewStatus::held) || !lose(keys[i])) continue;
       gone.push_back(keys[i]);
-      if (answer.statuses[i] == RenewStatus::stored) stored_by_others_.push_back(keys[i]);
+      if (answer.statuses[i] == RenewStatus::stored) stored_meanwhile_.push_back(keys[i]);
     }
     incarnation_ = answer.incarnation;
     ttl_ = answer.ttl;
@@ -163,7 +163,7 @@ class ClaimState {
   mutable std::mutex mutex_;
   detail::FlatSet<K> held_;
   std::vector<K> lost_;
-  std::vector<K> stored_by_others_;
+  std::vector<K> stored_meanwhile_;
   std::uint64_t incarnation_;
   std::chrono::nanoseconds ttl_;
   SteadyTime renewed_at_;

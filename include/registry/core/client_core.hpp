@@ -397,11 +397,12 @@ class ClientCore {
   /// Reads the answer to a call.
   template <class AnyCall>
   Outcome<typename AnyCall::Result> finish(AnyCall& call, ByteView message, SteadyTime now) {
+    if constexpr (std::same_as<AnyCall, Register>) acknowledging_.erase(*call.sequence);
     auto outcome = outcome_of(call, message, now);
     if constexpr (std::same_as<AnyCall, Register>) {
       // What may be repeated keeps its number: or an empty batch could take it in between.
       const auto* error = std::get_if<Error>(&outcome);
-      if (error == nullptr || !may_repeat(*error)) acknowledging_.erase(*call.sequence);
+      if (error != nullptr && may_repeat(*error)) acknowledging_.insert(*call.sequence);
     }
     return outcome;
   }

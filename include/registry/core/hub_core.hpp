@@ -133,7 +133,7 @@ class HubCore {
   template <class Reply>
   void tick(Instant now, Reply&& reply) try {
     begin(now);
-    while (!waiting_.empty() && now.lease >= waiting_.front().deadline) end_first_wait(now, reply);
+    end_waits(now, reply);
     collect(now);
     claims_.end_due(now, claim_end(now, reply));
     claims_.serve(now, claim_end(now, reply));
@@ -286,6 +286,17 @@ class HubCore {
     }
   }
 
+  template <class Reply>
+  void end_waits(Instant now, Reply& reply) {
+    if (waiting_.empty() || now.lease < waiting_.front().deadline) return;
+    while (!waiting_.empty() && now.lease >= waiting_.front().deadline) end_first_wait(now, reply);
+    // What is behind those that nobody waits for any more may have come.
+    const SequenceTracker& sequences = registrations_.sequences();
+    release_waiting(now, reply, [&sequences](const WaitingQuery& query) {
+      return !sequences.was_passed_over(query.client, query.after);
+    });
+  }
+
   /// The query that waits for longest has waited long enough.
   template <class Reply>
   void end_first_wait(Instant now, Reply& reply) {
@@ -296,10 +307,6 @@ class HubCore {
     registrations_.sequences().pass_over(query.client, query.after);
     const auto waited = std::chrono::ceil<std::chrono::milliseconds>(options_.registration_wait);
     refuse(query, std::string{registration_missing} + " within " + std::to_string(waited.count()) + " ms", reply);
-    // What is behind it may have come.
-    release_waiting(now, reply, [&query](const WaitingQuery& other) {
-      return other.client == query.client && other.after > query.after;
-    });
   }
 
   template <class Reply>

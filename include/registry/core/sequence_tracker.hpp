@@ -77,6 +77,12 @@ class SequenceTracker {
     return known != nullptr && sequence <= known->mark;
   }
 
+  /// Whether this registration or one behind it is waited for no more although not all up to it had come.
+  bool was_passed_over(const ClientId& client, std::uint64_t sequence) const {
+    const Client* known = look_up(client);
+    return known != nullptr && sequence <= known->passed_over;
+  }
+
   /// Up to which number, counted from `first`, all registrations have certainly been applied; first - 1 if not even
   /// that.
   std::uint64_t applied_from(const ClientId& client, std::uint64_t first) const {

@@ -155,6 +155,7 @@ class ChainedEviction {
   {
     // What comes has its number before what it drives out has left, and room for another then.
     storage_.reserve(entries + 1, leases);
+    if constexpr (!SharesTable<S>) names_.reserve(entries + 2, 0);
     nodes_.populate(entries + 2);
     leaves_.populate(entries + 2);
   }

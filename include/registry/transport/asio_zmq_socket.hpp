@@ -59,6 +59,7 @@ class AsioZmqSocket {
   template <class Handler>
   static void wait(const std::shared_ptr<AsioZmqSocket>& self, Handler handler) {
     wait_on(self, self->descriptor_, self->waiting_, handler);
+    if (!self->watching_) self->is_watch_cancelled_ = false;
     wait_on(self, self->watch_descriptor_, self->watching_, handler);
   }
 
@@ -66,12 +67,14 @@ class AsioZmqSocket {
   void stop_waiting() {
     std::error_code ignored;  // there is nothing left to cancel then
     if (waiting_) descriptor_.cancel(ignored);
-    if (watching_) watch_descriptor_.cancel(ignored);
+    if (!watching_) return;
+    watch_descriptor_.cancel(ignored);
+    is_watch_cancelled_ = true;
   }
 
   /// As the watch's. While that is waited for nothing has happened, and it costs nothing to ask.
   ConnectionNews update(SteadyTime now) {
-    if (watching_ && (!watch->due() || *watch->due() > now)) return ConnectionNews::none;
+    if (watching_ && !is_watch_cancelled_ && (!watch->due() || *watch->due() > now)) return ConnectionNews::none;
     return watch->update(now);
   }
 
@@ -106,6 +109,7 @@ class AsioZmqSocket {
   Descriptor watch_descriptor_;
   bool waiting_ = false;
   bool watching_ = false;
+  bool is_watch_cancelled_ = false;  // but its handler has not been called yet
 };
 
 }  // namespace registry::detail

@@ -29,8 +29,8 @@ class DeadlineThread {
   DeadlineThread& operator=(const DeadlineThread&) = delete;
   ~DeadlineThread() { stop(); }
 
-  /// From now on the handler is called whenever a time has come that `wake_at` or its own answer asked for. An exception
-  /// that escapes from it is logged, and it is called again a second later: there may be work left undone.
+  /// From now on the handler is called whenever a time has come that `wake_at` or its own answer asked for. An
+  /// exception that escapes from it is logged, and it is called again a second later: there may be work left undone.
   void start(TickHandler handler) {
     const std::lock_guard starting(lifecycle_);
     finish();

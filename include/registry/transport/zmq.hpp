@@ -66,7 +66,7 @@ class ZmqTransport {
     try {
       Borrowed connection(*state_);
       // Before it is sent: what became of its connection in between nobody would know.
-      if (exchange.waits()) state_->watch(*connection);
+      if (exchange.waits() || State::is_refused(*connection)) state_->watch(*connection);
       Wait outcome = state_->send(*connection, {exchange.envelope(), exchange.message()}, deadline);
       if (outcome == Wait::ready) {
         outcome = receive(*connection, exchange, start, deadline);
@@ -192,12 +192,23 @@ class ZmqTransport {
       }
     }
 
-    /// For a connection that may not be used for long: nobody reads what its watch is told. False if it is of no use.
+    static bool is_refused(Connection& connection) {
+      if (!connection.watch) return false;
+      connection.watch->update(std::chrono::steady_clock::now());
+      return connection.watch->due().has_value();
+    }
+
+    /// For a connection that may not be used for long: nobody reads what its watch is told. False if it is of no use:
+    /// one that was never let in may be refused while it is not heard.
     bool watch_less(Connection& connection) const noexcept {
       if (!connection.watch) return true;
       try {
-        if (!config.curve) connection.watch.reset();
-        if (connection.watch) connection.watch->hear(detail::Hears::refusals);
+        if (!config.curve) {
+          connection.watch.reset();
+          return true;
+        }
+        if (!connection.watch->has_stood()) return false;
+        connection.watch->hear(detail::Hears::refusals);
         return true;
       } catch (const std::exception&) {
         return false;

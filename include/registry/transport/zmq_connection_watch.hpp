@@ -50,8 +50,7 @@ class ConnectionWatch {
         first_pause_(std::max(config.reconnect_interval, shortest_pause)),
         longest_pause_(std::max(config.reconnect_interval_max, first_pause_)),
         pause_(first_pause_),
-        has_stood_(has_stood),
-        may_stand_(has_stood || what == Hears::refusals),
+        has_stood_(has_stood || what == Hears::refusals),
         hears_(what),
         events_(open()),
         descriptor_(event_descriptor(events_)) {}
@@ -66,7 +65,7 @@ class ConnectionWatch {
     if (std::exchange(hears_, what) == what) return;
     update(std::chrono::steady_clock::now());
     // What it was not told of may have been anything.
-    has_stood_ = may_stand_ = true;
+    has_stood_ = true;
     close();
     events_ = open();
     descriptor_ = event_descriptor(events_);
@@ -74,6 +73,9 @@ class ConnectionWatch {
 
   /// Readable when something may have happened. Edge-triggered: sleep on it only after `update`.
   int descriptor() const noexcept { return descriptor_; }
+
+  /// Whether the connection stands, or may, or did.
+  bool has_stood() const noexcept { return has_stood_; }
 
   /// While the connection is refused: when it is made anew.
   std::optional<SteadyTime> due() const noexcept { return due_; }
@@ -109,8 +111,7 @@ class ConnectionWatch {
       events.set(zmq::sockopt::rcvhwm, 0);
       // Few and far between, so that they do not pile up where somebody asks now and then: each takes a handshake.
       constexpr int refusals = ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
-      const int wanted =
-          hears_ == Hears::refusals ? refusals : refusals | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
+      const int wanted = hears_ == Hears::refusals ? refusals : refusals | ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
       if (zmq_socket_monitor(socket_.handle(), address.c_str(), wanted) != 0) throw zmq::error_t();
       // Not before: libzmq ends the process if a context ends with a connection to what was never bound, and no room.
       events.connect(address);
@@ -128,12 +129,7 @@ class ConnectionWatch {
     if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
       pause_ = first_pause_;
       due_.reset();
-      may_stand_ = true;
       return std::exchange(has_stood_, true);
-    }
-    if (event == ZMQ_EVENT_DISCONNECTED) {
-      if (std::exchange(may_stand_, false)) lost_from_ = now;
-      return false;
     }
     if (due_) return false;
     // A try does not take so long: the connection has stood meanwhile.
@@ -146,8 +142,7 @@ class ConnectionWatch {
     due_.reset();
     tried_at_ = now;
     pause_ = std::min(2 * pause_, longest_pause_);
-    has_stood_ = false;
-    if (std::exchange(may_stand_, hears_ == Hears::refusals)) lost_from_ = now;
+    if (std::exchange(has_stood_, hears_ == Hears::refusals)) lost_from_ = now;
     zmq_attempt("connect anew to \"" + address_ + "\"", [&] {
       if (zmq_disconnect(socket_.handle(), address_.c_str()) != 0 && zmq_errno() != ENOENT) throw zmq::error_t();
       socket_.connect(address_);
@@ -163,8 +158,7 @@ class ConnectionWatch {
   std::optional<SteadyTime> due_;
   SteadyTime tried_at_{};  // anew
   SteadyTime lost_from_ = SteadyTime::min();
-  bool has_stood_;
-  bool may_stand_;  // what is sent may be taken in
+  bool has_stood_;  // or may have: so it is where it is not told of
   Hears hears_;
   zmq::socket_t events_;
   int descriptor_;

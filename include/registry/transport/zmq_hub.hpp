@@ -81,21 +81,22 @@ class ZmqHubTransport {
   /// that a flood of one kind does not keep the other waiting; and where neither did, more for queries, whose callers
   /// wait. What the handler is given is valid during its call. Throws RegistryError{TransportError} if the context was
   /// terminated, and what the handler throws.
-  template <HubHandler H>
+  template <class Clock = std::chrono::steady_clock, HubHandler H>
   void drain(H& handler) {
-    using std::chrono::steady_clock;
+    using Duration = typename Clock::duration;
     // By time, not by number: a registration may take the hub ten times as long as a query, or a tenth of it.
-    const steady_clock::duration slice = state_->config.slice;
-    const bool is_flooded = state_->has_queries_left && state_->has_registrations_left;
-    steady_clock::duration queries =
-        slice * (is_flooded                       ? 2
-                 : state_->has_registrations_left ? slices_beside_flood
-                                                  : 1);
-    steady_clock::duration registrations = slice * (state_->has_queries_left && !is_flooded ? slices_beside_flood : 1);
-    constexpr auto over = steady_clock::duration::zero();
-    auto start = steady_clock::now();
-    const auto spend = [&](steady_clock::duration& rest, bool& has_left, bool came) {
-      const auto end = steady_clock::now();
+    const auto slice = std::min<Duration>(state_->config.slice, Duration::max() / slices_beside_flood);
+    const auto slices = [](bool has_left, bool other_has_left) {
+      return !has_left && other_has_left ? slices_beside_flood : 1;
+    };
+    const bool has_queries = state_->has_queries_left;
+    const bool has_registrations = state_->has_registrations_left;
+    Duration queries = slice * (has_queries && has_registrations ? 2 : slices(has_queries, has_registrations));
+    Duration registrations = slice * slices(has_registrations, has_queries);
+    constexpr auto over = Duration::zero();
+    auto start = Clock::now();
+    const auto spend = [&](Duration& rest, bool& has_left, bool came) {
+      const auto end = Clock::now();
       rest = came ? rest - (end - start) : over;
       has_left = came;
       start = end;

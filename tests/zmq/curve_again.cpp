@@ -14,6 +14,23 @@
 using namespace registry;
 using namespace zmq_test;
 
+namespace {
+
+/// Of a call by a client that the hub refuses.
+template <class AnyClient>
+void check_that_it_is_answered_once_let_in(AnyClient& worker, RestartedHub& place, const CurveSecretKey& key,
+                                           Block block) {
+  const std::size_t refused = place.hub->log.texts().size();
+  std::size_t granted = 0;
+  std::thread call([&] { granted = worker.can_offload({block}).can_offload.size(); });
+  CHECK(eventually([&] { return place.hub->log.texts().size() >= refused + 3; }));  // it tries, and tries again
+  place.restart(std::vector{allow(key)});
+  call.join();
+  CHECK(granted == 1);
+}
+
+}  // namespace
+
 TEST_CASE("a client whose key is put on the list is let in by the hub that has it, without being built anew") {
   const auto key = CurveSecretKey::random();
   RestartedHub place({});
@@ -36,12 +53,7 @@ TEST_CASE("a call that is made while its client is refused is answered once it i
   const auto key = CurveSecretKey::random();
   RestartedHub place({});
   auto worker = client_of(place.to(key));
-  std::size_t granted = 0;
-  std::thread call([&] { granted = worker.can_offload({1}).can_offload.size(); });
-  CHECK(eventually([&] { return place.hub->log.texts().size() >= 3; }));  // it tries, and tries again
-  place.restart(std::vector{allow(key)});
-  call.join();
-  CHECK(granted == 1);
+  check_that_it_is_answered_once_let_in(worker, place, key, 1);
 }
 
 TEST_CASE("a client that a restarted hub refuses is let in by the next one that does not") {
@@ -70,13 +82,7 @@ TEST_CASE("a call of a client that was let in before, made while it is refused, 
   CHECK(eventually([&] { return place.hub->log.contains("was refused"); }));
   // Its sockets hear of that while somebody else tries in vain.
   CHECK(error_of([&] { client_of(place.to(CurveSecretKey::random()), "default", 200ms).can_offload({2}); }));
-  std::size_t granted = 0;
-  std::thread call([&] { granted = worker.can_offload({3}).can_offload.size(); });
-  const std::size_t refused = place.hub->log.texts().size();
-  CHECK(eventually([&] { return place.hub->log.texts().size() >= refused + 3; }));
-  place.restart(std::vector{allow(key)});
-  call.join();
-  CHECK(granted == 1);
+  check_that_it_is_answered_once_let_in(worker, place, key, 3);
 }
 
 TEST_CASE("what a hub has taken in is not sent once more where the next one has refused its client") {

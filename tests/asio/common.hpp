@@ -60,6 +60,7 @@ struct Completed {
 struct ClaimTerms {
   std::chrono::nanoseconds ttl = 30s;
   std::uint64_t incarnation = 7;
+  std::uint64_t token = 1;
 };
 
 inline Bytes sync_answer(const SyncAnswer& answer) {
@@ -184,7 +185,7 @@ inline Bytes statuses_answer(const std::vector<OffloadStatus>& statuses) {
 inline Bytes claim_answer(const std::vector<OffloadStatus>& statuses, ClaimTerms terms = {}) {
   Bytes message;
   Messages::encode_statuses(MessageType::claim_response, std::span<const OffloadStatus>{statuses}, message);
-  append_trailer<4>({terms.incarnation, 1, static_cast<std::uint64_t>(terms.ttl.count()), 0}, message);
+  append_trailer<4>({terms.incarnation, terms.token, static_cast<std::uint64_t>(terms.ttl.count()), 0}, message);
   return message;
 }
 

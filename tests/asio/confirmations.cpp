@@ -235,6 +235,25 @@ TEST_CASE("an asynchronous claim is had back of a new hub, or says what it has l
   }
 }
 
+TEST_CASE("what another hub grants to a second asynchronous claim its first one has lost at once") {
+  Doubtful world;
+  Client client = world.build().build();
+  Completed<BlockClaim> first;
+  Completed<BlockClaim> second;
+  client.async_claim({1, 2}, 0s, first.token());
+  REQUIRE(world.asked(1));
+  world.hub.answer(0, claim_answer({granted, granted}, {.incarnation = 7, .token = 1}));
+  REQUIRE(world.hub.run(world.io, [&] { return first.calls > 0; }));
+  client.async_claim({2}, 0s, second.token());
+  REQUIRE(world.asked(2));
+  REQUIRE(world.hub.type(1) == MessageType::claim);
+  world.hub.answer(1, claim_answer({granted}, {.incarnation = 8, .token = 2}));
+  REQUIRE(world.hub.run(world.io, [&] { return second.calls > 0; }));
+  REQUIRE(second.result.held() == Keys{2});
+  REQUIRE(first.result.held() == Keys{1});
+  REQUIRE(first.result.lost() == Keys{2});
+}
+
 TEST_CASE("what was not confirmed comes back from async_close") {
   Doubtful world;
   Client client = world.build().build();

@@ -494,6 +494,45 @@ TEST_CASE("a claim says what somebody else was granted meanwhile by another hub"
   CHECK(claim.held() == std::vector<Block>{2});
 }
 
+TEST_CASE("what another hub grants to a second claim of a client its first one has lost at once") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  auto first = alice.claim({1, 2});
+  hub.restart();
+  hub.now += 1ms;
+  auto second = alice.claim({2, 3});
+  CHECK(second.granted() == std::vector<Block>{2, 3});
+  CHECK(first.held() == std::vector<Block>{1});
+  CHECK(first.lost() == std::vector<Block>{2});
+  hub.advance(1s);
+  CHECK(first.held() == std::vector<Block>{1});
+  CHECK(second.held().size() == 2);
+  CHECK(second.register_blocks({{2, 20, {}}, {3, 30, {}}}).all_stored());
+  CHECK(first.register_blocks({{1, 10, {}}}).all_stored());
+}
+
+TEST_CASE("a claim is not granted what a later claim of its client has meanwhile been granted by another hub") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  auto bob = worker_of(hub).build();
+  const auto of_bob = bob.claim({4});
+  std::optional<decltype(alice)::ClaimType> second;
+  bool has_restarted = false;
+  hub.has_answered = [&](MessageType) {
+    if (std::exchange(has_restarted, true)) return;
+    hub.restart();
+    hub.now += 1ms;
+    second = alice.claim({2, 5});
+  };
+  const auto first = alice.claim({1, 2, 4, 3});
+  REQUIRE(second);
+  CHECK(second->granted() == std::vector<Block>{2, 5});
+  CHECK(first.granted() == std::vector<Block>{1, 3});
+  CHECK(first.leased() == std::vector<Block>{2, 4});
+  CHECK(first.lost().empty());
+  CHECK(first.held().size() == 2);
+}
+
 TEST_CASE("what a claim holds may be registered at a hub that insists, and has just taken another's place") {
   LossyHub hub(HubOptions{.insist_on_holder = true});
   auto alice = worker_of(hub).build();

@@ -106,6 +106,12 @@ class ClaimState {
     }
   }
 
+  /// These were granted to another claim of the client, by a hub that does not know of this one.
+  void lose(std::span<const K> keys) {
+    const std::lock_guard lock(mutex_);
+    for (const K& key : keys) lose(key);
+  }
+
   /// Takes these out, to be given back; answers those that it held.
   std::vector<K> give_back(std::span<const K> keys) {
     const std::lock_guard lock(mutex_);

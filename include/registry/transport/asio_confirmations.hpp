@@ -38,10 +38,10 @@ class AsioConfirmations {
   AsioConfirmations& operator=(const AsioConfirmations&) = delete;
 
   /// Has a claim back of every new hub for as long as it holds something.
-  void watch(const std::shared_ptr<ClaimState<K>>& claim) {
-    if (!claim->holds_any()) return;
-    claims_.add(claim);
-    core_.schedule_sync(Loop::now() + core_.options().resend_interval);
+  std::shared_ptr<ClaimState<K>> watch(std::uint64_t number, ClaimAnswer<K> answer, SteadyTime sent) {
+    auto claim = claims_.make(number, std::move(answer), sent);
+    if (claim->holds_any()) core_.schedule_sync(Loop::now() + core_.options().resend_interval);
+    return claim;
   }
 
   /// Whether somebody waits for registrations to be confirmed; until `confirm` is called next.

@@ -87,9 +87,8 @@ class AsioZmqDriver {
             if (code) return Made{};
             // It was not sent if this client knew all keys to be stored.
             const SteadyTime sent = query.sent_at.value_or(now());
-            auto state = std::make_shared<ClaimState<K>>(number, std::move(answer), sent);
-            if (owner) owner->watch(state);
-            return make_claim(std::move(state));
+            return make_claim(owner ? owner->watch(number, std::move(answer), sent)
+                                    : std::make_shared<ClaimState<K>>(number, std::move(answer), sent));
           };
           auto completion = converting<Made>(std::move(handler), loop, std::move(details), std::move(convert));
           start<Query>(loop, std::make_shared<detail::AsioClaimQuery<Core, decltype(completion)>>(

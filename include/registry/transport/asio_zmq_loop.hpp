@@ -113,7 +113,9 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   /// Has a claim back of every new hub for as long as it holds something. Only from where its call completes.
-  void watch(const std::shared_ptr<ClaimState<K>>& claim) { confirmations_.watch(claim); }
+  std::shared_ptr<ClaimState<K>> watch(std::uint64_t number, ClaimAnswer<K> answer, SteadyTime sent) {
+    return confirmations_.watch(number, std::move(answer), sent);
+  }
 
   /// Takes in the answer to a renewal of `keys`, sent at `sent`, and answers what the claim no longer holds. What it
   /// was told to be its own in vain is given back. Only from where the renewal completes.

@@ -84,8 +84,7 @@ class BlockingDriver {
     auto outcome = try_once(call, transport_.now() + limit);
     // Of what an earlier request was granted the last one's withdrawal takes back nothing.
     if (call.was_repeated && std::holds_alternative<Error>(outcome)) abandon(number, call.keys);
-    auto state = std::make_shared<ClaimState<K>>(number, finish(std::move(outcome)), call.asked);
-    if (state->holds_any()) watch(state);
+    const auto state = watch(number, finish(std::move(outcome)), call.asked);
     wake_for_sync();
     return state;
   }
@@ -261,15 +260,12 @@ class BlockingDriver {
     return ++last_claim_;
   }
 
-  void watch(const std::shared_ptr<ClaimState<K>>& claim) {
-    std::optional<SteadyTime> due;
-    {
-      const std::lock_guard lock(mutex_);
-      claims_.add(claim);
-      core_.schedule_sync(transport_.now() + core_.options().resend_interval);
-      due = core_.sync_due();
-    }
-    if (due) attempt("setting a timer for a claim", [&] { transport_.wake_at(*due); });
+  /// Has a claim back of every new hub for as long as it holds something.
+  std::shared_ptr<ClaimState<K>> watch(std::uint64_t number, ClaimAnswer<K> answer, SteadyTime sent) {
+    const std::lock_guard lock(mutex_);
+    auto claim = claims_.make(number, std::move(answer), sent);
+    if (claim->holds_any()) core_.schedule_sync(transport_.now() + core_.options().resend_interval);
+    return claim;
   }
 
   /// What a hub has just answered may have shown that it is another one.

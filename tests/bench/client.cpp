@@ -209,18 +209,25 @@ class Clients {
   }
 
   /// What stands in the tables, without what it is compared with, for profile.sh: lines as bench_load has them.
-  void only_lone_calls() {
-    LoneCalls call(hub());
-    call();
-    only("calls", [&] {
-      double calls = 0;
-      for (const auto end = Clock::now() + time_; Clock::now() < end; ++calls) call();
-      return calls;
-    });
-  }
-
-  void only_asynchronous_calls() {
-    only("keys", [&] { return 100 * pipelined_rate(100) * seconds(time_); });
+  void only(const std::string& what, std::size_t threads, std::size_t window, std::size_t batch) {
+    const auto counted = [&](double calls_per_second) { return calls_per_second * seconds(time_); };
+    if (what == "lone") {
+      LoneCalls call(hub());
+      call();
+      repeat("calls", [&] {
+        double calls = 0;
+        for (const auto end = Clock::now() + time_; Clock::now() < end; ++calls) call();
+        return calls;
+      });
+    } else if (what == "pipelined") {
+      repeat("keys", [&] { return static_cast<double>(batch) * counted(pipelined_rate(batch)); });
+    } else if (what == "blocking") {
+      repeat("calls", [&] { return counted(blocking_rate(threads)); });
+    } else if (what == "asynchronous") {
+      repeat("calls", [&] { return counted(asynchronous_rate(threads, window)); });
+    } else {
+      throw std::runtime_error("--only " + what + " is none of lone, pipelined, blocking, asynchronous");
+    }
   }
 
   /// Sixty-four calls in flight: of a hundred keys, each a message, and of one, which the client sends together.
@@ -271,7 +278,7 @@ class Clients {
 
   /// `measure()` is run for about `time_`, and returns how many `units` that were.
   template <class Measure>
-  void only(const char* units, Measure measure) {
+  void repeat(const char* units, Measure measure) {
     std::printf("hub's process %d\nclient's process %d\nCPU of both, monotonic\n", hub_.process.pid(), getpid());
     for (std::uint64_t run = 0; run < runs_; ++run) {
       const auto cpu = [&] { return hub_.process.cpu_time() + cpu_time_of(getpid()); };
@@ -383,14 +390,19 @@ class Clients {
 int main(int argc, char** argv) try {
   bench::pin_to(bench::client_core);
   const bench::Arguments arguments(
-      argc, argv, {{"programs", ""}, {"report", "."}, {"work", "/tmp"}, {"runs", "5"}, {"seconds", "1"}, {"only", ""}});
+      argc, argv,
+      {{"programs", ""},
+       {"report", "."},
+       {"work", "/tmp"},
+       {"runs", "5"},
+       {"seconds", "1"},
+       {"only", ""},
+       {"threads", "1"},
+       {"window", "1"},
+       {"batch", "1"}});
   bench::Clients clients(arguments);
-  if (arguments.text("only") == "lone-calls") {
-    clients.only_lone_calls();
-    return 0;
-  }
-  if (arguments.text("only") == "asynchronous-calls") {
-    clients.only_asynchronous_calls();
+  if (const std::string& what = arguments.text("only"); !what.empty()) {
+    clients.only(what, arguments.number("threads"), arguments.number("window"), arguments.number("batch"));
     return 0;
   }
   clients.lone_calls();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One point by hand: load --peer hub --mix thirds --batch 100 --window 64 --clients 4 --entries 1000000. With --rate,
 // of batches a second, or `half` of what is possible, a fixed rate; with --beside one client more, which does that
-// operation as fast as it can. --policy other: libzmq's thread in the hub is scheduled as any other.
+// operation as fast as it can. --policy other: libzmq's thread in the hub is scheduled as any other. --checked no:
+// where entries are evicted.
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -14,6 +15,7 @@
 
 #include "arguments.hpp"
 #include "generator.hpp"
+#include "reserved_hub.hpp"
 #include "servers.hpp"
 
 int main(int argc, char** argv) try {
@@ -33,6 +35,8 @@ int main(int argc, char** argv) try {
        {"seconds", "1"},
        {"runs", "3"},
        {"eviction", "none"},
+       {"capacity", "2000000000"},
+       {"checked", "yes"},
        {"wire", "tcp"},
        {"policy", "batch"}});
   const std::string programs = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../..";
@@ -44,13 +48,11 @@ int main(int argc, char** argv) try {
       name == "echo"        ? servers.echo()
       : name == "memcached" ? servers.memcached()
       : name == "hub"
-          ? servers.hub({"--eviction", arguments.text("eviction"), "--capacity", "1000000000", "--max-leases",
-                         "1000000000", "--lease-timeout-secs", "3600"},
-                        wire)
+          ? reserved_hub(servers, catalogue, wire, lasting(arguments.text("eviction"), arguments.number("capacity")))
           : servers.redis();
   if (arguments.text("policy") == "other") server.process.schedule("ZMQbg/IO/0", SCHED_OTHER);
   const Peer& peer = server.peer(name == "redis-lua" ? 1 : 0);
-  if (peer.decides()) fill(peer, catalogue);
+  if (peer.decides() && name != "hub") fill(peer, catalogue);
   const auto operation_of = [](const std::string& text) {
     return text == "match" ? Operation::match : text == "store" ? Operation::store : Operation::claim;
   };
@@ -66,7 +68,8 @@ int main(int argc, char** argv) try {
   const Requests flood(
       peer, beside, beside == Operation::store ? Mix::fresh : Mix::stored, arguments.number("batch"), catalogue);
   Generator generator(arguments.time("seconds"));
-  std::vector<Load> loads{{&requests, arguments.number("clients"), arguments.number("window")}};
+  std::vector<Load> loads{{&requests, arguments.number("clients"), arguments.number("window"), std::nullopt,
+                           arguments.text("checked") == "yes"}};
   const std::string& rate = arguments.text("rate");
   if (rate == "half") {
     const Result most = generator.run(server.process, loads.front());

@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # profile.sh [ROW...]: where the processor time of the hub goes in rows of the benchmark, a line each, to be pasted in
-# the README: `profile.sh all` takes some five minutes. Only what is measured counts, not what fills the hub and tidies
+# the README: `profile.sh all` takes some ten minutes. Only what is measured counts, not what fills the hub and tidies
 # up. By symbol, and as perf recorded it, in BUILD_DIR/report/profile-ROW.*
 # ROW:
 #   claim, claim-1M, claim-50M   thirds of new, stored and leased keys, at 10, 1 and 50 M entries (claim is the default)
 #   claim-new, match, register   as in the table
 #   one-client                   claim, with one client of window 16
 #   flood                        claim at half of what is possible, beside a flood of registrations
-#   lone                         one blocking call after the other, the client's process included
-#   asynchronous                 an asynchronous client, window 64, the client's process included
+#   lone                         one blocking call after the other; from here on the client's process is included
+#   asynchronous, asynchronous-one-key   an asynchronous client, window 64, 100 keys a call and one
+#   threads-4, threads-16        so many threads of one blocking client, one key a call
+#   asynchronous-4, asynchronous-4-16, asynchronous-16, asynchronous-16-16   so many of one asynchronous client, window
+#                                1 each or 16
+#   turns, turns-as-needed       the twenty longest turns of the hub's thread, memory reserved or as needed; of that thread
+#                                alone
 #   --FLAG VALUE...              a point of your own: all arguments go to bench_load, whose main() has the list
 # From the environment:
 #   BUILD_DIR   where to build (build-bench)
@@ -26,6 +31,7 @@ report=$build_dir/report
 # flags_of ROW: the program, and its flags.
 flags_of() {
   local ten=(--entries 10000000 --leases 1000000)
+  local client=(client --programs "$build_dir" --report "$report" --only)
   case $1 in
     claim) echo load "${ten[@]}" --window 256 ;;
     claim-1M) echo load --entries 1000000 --leases 100000 --window 256 ;;
@@ -35,18 +41,28 @@ flags_of() {
     register) echo load "${ten[@]}" --window 1 --operation store --mix fresh ;;
     one-client) echo load "${ten[@]}" --window 16 --clients 1 ;;
     flood) echo load "${ten[@]}" --window 64 --rate half --beside store ;;
-    lone) echo client --programs "$build_dir" --report "$report" --only lone-calls ;;
-    asynchronous) echo client --programs "$build_dir" --report "$report" --only asynchronous-calls ;;
+    lone) echo "${client[@]}" lone ;;
+    asynchronous) echo "${client[@]}" pipelined --batch 100 ;;
+    asynchronous-one-key) echo "${client[@]}" pipelined ;;
+    threads-4) echo "${client[@]}" blocking --threads 4 ;;
+    threads-16) echo "${client[@]}" blocking --threads 16 ;;
+    asynchronous-4) echo "${client[@]}" asynchronous --threads 4 ;;
+    asynchronous-4-16) echo "${client[@]}" asynchronous --threads 4 --window 16 ;;
+    asynchronous-16) echo "${client[@]}" asynchronous --threads 16 ;;
+    asynchronous-16-16) echo "${client[@]}" asynchronous --threads 16 --window 16 ;;
+    turns) echo turns --only reserved --seconds 60 ;;
+    turns-as-needed) echo turns --only as-needed --seconds 60 ;;
     *) return 1 ;;
   esac
 }
 
-all=(claim-1M claim claim-50M claim-new match register one-client flood lone asynchronous)
+all=(claim-1M claim claim-50M claim-new match register one-client flood lone asynchronous asynchronous-one-key threads-4
+  threads-16 asynchronous-4 asynchronous-4-16 asynchronous-16 asynchronous-16-16 turns turns-as-needed)
 own=()
 case ${1:-} in
   '') rows=(claim) ;;
   all) rows=("${all[@]}") ;;
-  --help) sed -n '3,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
+  --help) sed -n '3,25s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
   --*) rows=(own) own=(load --entries 10000000 --leases 1000000 --window 256 "$@") ;;
   *) rows=("$@") ;;
 esac
@@ -58,7 +74,7 @@ done
 {
   CXX=${CXX:-g++} cmake -S "$source_dir" -B "$build_dir" -G Ninja -DCMAKE_BUILD_TYPE=Release -DREGISTRY_SANITIZE= \
     -DREGISTRY_BUILD_TESTS=OFF -DREGISTRY_BUILD_BENCH=ON
-  cmake --build "$build_dir" --parallel "${JOBS:-$(nproc)}" --target registry_hub bench_load bench_client
+  cmake --build "$build_dir" --parallel "${JOBS:-$(nproc)}" --target registry_hub bench_load bench_client bench_turns
 } >&2
 
 mkdir -p "$report"
@@ -72,10 +88,12 @@ trap clean_up EXIT
 # A line of what runs: `server's process N`, then, a line for each second that is measured, the cost of a key in the
 # fourth column and from when to when in the last two.
 profile() {
-  local row=$1 said=$report/profile-$1.said data=$report/profile-$1.perf processes times
+  local row=$1 said=$report/profile-$1.said data=$report/profile-$1.perf whose=--pid frequency=2000 processes times
   shift
+  # A turn is short, and its thread is the process's first.
+  [[ $1 != turns ]] || whose=--tid frequency=10000
   : >"$said"
-  stdbuf -oL "$programs/bench_$1" "${@:2}" --seconds 1 --runs "${RUNS:-8}" >"$said" &
+  stdbuf -oL "$programs/bench_$1" --seconds 1 --runs "${RUNS:-8}" "${@:2}" >"$said" &
   load=$!
   until grep -q monotonic "$said"; do
     kill -0 "$load" || exit 1
@@ -83,7 +101,7 @@ profile() {
   done
   processes=$(sed -n "s/^[a-z]*'s process //p" "$said" | paste -sd,)
   # Of the whole machine: counted by process, each change of threads costs as much as a message.
-  perf record --quiet --all-cpus -e cpu-clock --freq 2000 --clockid CLOCK_MONOTONIC --output "$data" &
+  perf record --quiet --all-cpus -e cpu-clock --freq $frequency --clockid CLOCK_MONOTONIC --output "$data" &
   perf=$!
   wait "$load"
   load=
@@ -92,11 +110,17 @@ profile() {
   perf=
   # Not the first, of which perf may have missed something.
   times=$(awk 'NF >= 6 && $1 + 0 > 0 { print $(NF - 1) "," $NF }' "$said" | sort -u | sed 1d | paste -sd' ')
-  perf report --stdio --input "$data" --pid "$processes" --percentage relative --no-children --sort dso,symbol \
+  perf report --stdio --input "$data" "$whose" "$processes" --percentage relative --no-children --sort dso,symbol \
     --field-separator '|' --percent-limit 0 --time "$times" >"$report/profile-$row.txt"
+  # When it was seen at work. Where a hypervisor has taken the core its thread is charged for that time, and not seen.
+  [[ $1 != turns ]] ||
+    perf script --input "$data" "$whose" "$processes" -F time | tr -d ' :' >"$report/profile-$row.seen"
   awk -F'|' -v row="$row" '
     FILENAME == ARGV[1] {
-      if (split($0, cells, " ") >= 6 && cells[1] + 0 > 0) { cost += cells[4]; ++lines }
+      if (split($0, cells, " ") < 6 || cells[1] + 0 <= 0) next
+      cost += cells[4]
+      ++lines
+      unit = cells[2] ~ /call/ ? "call" : cells[2] ~ /turn/ ? "turn" : "key"
       next
     }
     /^#/ || NF < 3 { next }
@@ -113,10 +137,9 @@ profile() {
       part = "C and C++ libraries"
       if ($2 ~ /^\[kernel/) part = "kernel"
       else if ($2 ~ /libzmq/) part = "libzmq"
-      else if ($2 ~ /^bench_/) part = "client"
-      else if ($2 ~ /registry_hub/) {
+      else if ($2 ~ /registry_hub|bench_turns/) {
         part = name ~ /Codec|Envelope/ ? "messages" : name ~ /Zmq|Inbox|Outbox/ ? "sockets" : "catalogue"
-      }
+      } else if ($2 ~ /^bench_/) part = "client"
       sum[part] += $1
       if (name !~ /^0x/) by_name["`" name "`"] += $1
     }
@@ -132,8 +155,23 @@ profile() {
       return text
     }
     END {
-      printf "- %s: %.0f ns a key; %s. Most in %s\n", row, cost / lines, largest(sum, 9), largest(by_name, 5)
+      cost /= lines
+      time = cost < 1e4 ? sprintf("%.0f ns", cost) : cost < 1e6 ? sprintf("%.0f us", cost / 1e3) : sprintf("%.1f ms", cost / 1e6)
+      printf "- %s: %s a %s; %s. Most in %s\n", row, time, unit, largest(sum, 9), largest(by_name, 5)
     }' "$said" "$report/profile-$row.txt"
+  [[ $1 != turns ]] || awk -v frequency=$frequency '
+    FILENAME == ARGV[1] { seen[n++] = $1; next }
+    NF >= 6 && $1 + 0 > 0 {
+      count = 0
+      for (i = 0; i < n; ++i) count += seen[i] >= $(NF - 1) && seen[i] <= $NF
+      at_work = 1e3 * count / frequency
+      if ($4 / 1e6 > longest) { longest = $4 / 1e6; longest_at_work = at_work }
+      if (at_work > most_at_work) most_at_work = at_work
+    }
+    END {
+      printf "  In the longest, of %.1f ms, the thread was seen at work for %.1f ms; in any of the twenty for at most %.1f\n",
+        longest, longest_at_work, most_at_work
+    }' "$report/profile-$row.seen" "$said"
 }
 
 for row in "${rows[@]}"; do

@@ -22,6 +22,7 @@
 #include "generator.hpp"
 #include "judge.hpp"
 #include "report.hpp"
+#include "reserved_hub.hpp"
 #include "servers.hpp"
 
 namespace bench {
@@ -88,8 +89,8 @@ class System {
     const auto wanted = [&](const char* row) { return arguments.lists("rows", row); };
     const std::array with_peers{"claim", "claim-new", "equal-windows", "match", "register"};
     if (std::any_of(with_peers.begin(), with_peers.end(), wanted)) {
-      filled(servers_.hub(without_eviction()), catalogue_);
-      const Server hub = reserved_hub(catalogue_);
+      filled(servers_.hub(lasting()), catalogue_);
+      const Server hub = reserved_hub(servers_, catalogue_);
       const Server redis = filled(servers_.redis(), catalogue_);
       const Server memcached = filled(servers_.memcached(), catalogue_);
       const Server echo = servers_.echo();
@@ -105,7 +106,7 @@ class System {
     }
     if (wanted("floors")) floors();
     if (wanted("flood") || wanted("scheduling")) {
-      const Server hub = reserved_hub(catalogue_);
+      const Server hub = reserved_hub(servers_, catalogue_);
       if (wanted("scheduling")) scheduling(hub);
       if (wanted("flood")) {
         flood_of_registrations(hub);
@@ -116,23 +117,6 @@ class System {
   }
 
  private:
-  /// No lease ends while it is measured: what clients were granted they give back afterwards.
-  static std::vector<std::string> without_eviction() {
-    return {"--eviction",   "none",       "--capacity",           "2000000000",
-            "--max-leases", "1000000000", "--lease-timeout-secs", "36000"};
-  }
-
-  /// A hub that has its memory from the start, also for what it is told and asked for while it is measured.
-  Server reserved_hub(Catalogue catalogue, Servers::Wire wire = Servers::Wire::tcp) const {
-    constexpr std::uint64_t while_measured = 15'000'000;
-    std::vector<std::string> options = without_eviction();
-    options.insert(options.end(), {"--reserve-entries", std::to_string(catalogue.entries + while_measured),
-                                   "--reserve-leases", std::to_string(catalogue.leases + while_measured)});
-    Server server = servers_.hub(std::move(options), wire);
-    fill(server.peer(), catalogue);
-    return server;
-  }
-
   Server filled(Server server, Catalogue catalogue) {
     std::printf(
         "filling %s with %.1f M entries\n", server.peer().name().c_str(), static_cast<double>(catalogue.entries) / 1e6);
@@ -361,7 +345,7 @@ class System {
     std::deque<FloorProcess> tables;
     std::deque<Contestant> all;
     for (const Catalogue& size : sizes) {
-      hubs.push_back(reserved_hub(size));
+      hubs.push_back(reserved_hub(servers_, size));
       tables.emplace_back(size);
       all.push_back({"hub, " + entries_text(size), &hubs.back(),
                      Requests(hubs.back().peer(), Operation::claim, Mix::thirds, batch, size)});
@@ -511,7 +495,7 @@ class System {
                         {"wire", "operation", "keys a message", "clients", "window", "keys/s", "p50 us", "p99 us",
                          "p99.9 us", "hub busy", "clients busy", "CPU ns per key"});
     for (const auto wire : {Servers::Wire::tcp, Servers::Wire::ipc}) {
-      const Server hub = reserved_hub(catalogue_, wire);
+      const Server hub = reserved_hub(servers_, catalogue_, wire);
       const auto points = [&](Operation operation, Mix mix, std::size_t keys,
                               const std::vector<std::pair<std::size_t, std::size_t>>& clients_and_windows) {
         const Requests requests(hub.peer(), operation, mix, keys, catalogue_);
@@ -539,18 +523,13 @@ class System {
     }
   }
 
-  /// Claims, matches and registrations of new entries, each of which makes another leave.
+  /// Claims, matches and registrations of new entries, each of which makes another leave: what was stored longest and
+  /// not asked for, so that most of what is asked for is there.
   void all_at_once(Servers::Wire wire) {
-    const std::string capacity = std::to_string(catalogue_.entries);
-    const Server hub = filled(
-        servers_.hub({"--eviction", "recency", "--capacity", capacity, "--max-leases", "1000000000",
-                      "--lease-timeout-secs", "5"},
-                     wire),
-        {catalogue_.entries, 100});
-    const Catalogue known{catalogue_.entries, 100};
-    const Requests claims(hub.peer(), Operation::claim, Mix::thirds, batch, known);
-    const Requests matches(hub.peer(), Operation::match, Mix::stored, batch, known);
-    const Requests entries(hub.peer(), Operation::store, Mix::fresh, batch, known);
+    const Server hub = reserved_hub(servers_, catalogue_, wire, lasting("recency", catalogue_.entries));
+    const Requests claims(hub.peer(), Operation::claim, Mix::thirds, batch, catalogue_);
+    const Requests matches(hub.peer(), Operation::match, Mix::stored, batch, catalogue_);
+    const Requests entries(hub.peer(), Operation::store, Mix::fresh, batch, catalogue_);
     const std::vector<Load> loads{{&claims, many_clients, 16, std::nullopt, false},
                                   {&matches, many_clients, 16, std::nullopt, false},
                                   {&entries, 1, 1, std::nullopt, false}};

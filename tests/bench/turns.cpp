@@ -4,7 +4,6 @@
 // real RegistryHub::serve over the real sockets; only the transport is wrapped, to look at the clock.
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -31,19 +30,25 @@ namespace bench {
 
 namespace {
 
+struct Turn {
+  std::chrono::nanoseconds cpu{};
+  Clock::time_point from, to;
+};
+
 /// What is known of the turns so far; the hub's process writes it.
 struct Turns {
   Histogram cpu;
-  std::atomic<std::int64_t> longest_cpu_ns;
-  std::atomic<std::int64_t> longest_wall_ns;
+  std::array<Turn, 20> longest;  // by CPU time, in no order
+  std::chrono::nanoseconds longest_wall{};
 
-  void add(std::chrono::nanoseconds cpu_time, std::chrono::nanoseconds wall_time) {
-    cpu.add(cpu_time);
-    longest_cpu_ns = std::max(longest_cpu_ns.load(), static_cast<std::int64_t>(cpu_time.count()));
-    longest_wall_ns = std::max(longest_wall_ns.load(), static_cast<std::int64_t>(wall_time.count()));
+  void add(const Turn& turn) {
+    cpu.add(turn.cpu);
+    Turn& shortest = *std::ranges::min_element(longest, {}, &Turn::cpu);
+    if (turn.cpu > shortest.cpu) shortest = turn;
+    longest_wall = std::max<std::chrono::nanoseconds>(longest_wall, turn.to - turn.from);
   }
-  double longest_cpu_ms() const { return static_cast<double>(longest_cpu_ns) / 1e6; }
-  double longest_wall_ms() const { return static_cast<double>(longest_wall_ns) / 1e6; }
+  double longest_cpu_ms() const { return 1e3 * seconds(std::ranges::max_element(longest, {}, &Turn::cpu)->cpu); }
+  double longest_wall_ms() const { return 1e3 * seconds(longest_wall); }
 };
 
 class MeasuredTransport {
@@ -53,7 +58,7 @@ class MeasuredTransport {
 
   registry::Instant now() const { return transport_.now(); }
   void wait(std::optional<std::chrono::nanoseconds> timeout) {
-    if (woken_) turns_.add(thread_cpu_time() - cpu_at_wake_up_, Clock::now() - *woken_);
+    if (woken_) turns_.add({thread_cpu_time() - cpu_at_wake_up_, *woken_, Clock::now()});
     transport_.wait(timeout);
     woken_ = Clock::now();
     cpu_at_wake_up_ = thread_cpu_time();
@@ -145,12 +150,15 @@ struct Run {
   double granted_within_s;
 };
 
-Run measure(const Workload& workload, Memory memory, Turns& turns) {
+/// `began` is called with the hub's process.
+template <class Began>
+Run measure(const Workload& workload, Memory memory, Turns& turns, Began began) {
   const Hub peer("hub", free_port(), free_port());
   Process hub = Process::fork(server_core, [&] {
     return serve(peer.query_address(), peer.register_address(), workload.capacity, memory, turns);
   });
   wait_for(peer.register_address());
+  began(hub);
 
   // Growing and evicting: one client registers as fast as it can, two claim.
   constexpr std::size_t batch = 100;
@@ -173,9 +181,26 @@ Run measure(const Workload& workload, Memory memory, Turns& turns) {
   return {results[0].keys_per_second, granted_within_s};
 }
 
+/// One run, and its longest turns, for profile.sh: lines as bench_load has them.
+void only(Memory memory, const Workload& workload) {
+  const Shared<Turns> turns;
+  measure(workload, memory, turns[0], [](const Process& hub) {
+    std::printf("hub's process %d\nCPU of its thread, monotonic\n", hub.pid());
+    std::fflush(stdout);
+  });
+  for (const Turn& turn : turns->longest) {
+    std::printf("1 turn, CPU %.1f ns %.6f %.6f\n", 1e9 * seconds(turn.cpu), seconds(turn.from.time_since_epoch()),
+                seconds(turn.to.time_since_epoch()));
+  }
+}
+
 void run(const Arguments& arguments) {
-  Report report(arguments.text("report"));
   const Workload workload{arguments.number("entries"), arguments.number("leases"), arguments.time("seconds")};
+  const std::string& memory = arguments.text("only");
+  if (memory == "reserved") return only(Memory::reserved, workload);
+  if (memory == "as-needed") return only(Memory::as_needed, workload);
+  if (!memory.empty()) throw std::runtime_error("--only " + memory + " is neither reserved nor as-needed");
+  Report report(arguments.text("report"));
   report.begin_table(
       "The hub's loop while it grows to " + figure(static_cast<double>(workload.capacity) / 1e6) +
           " M entries, evicts at capacity, and " + figure(static_cast<double>(workload.leases) / 1e6) +
@@ -193,7 +218,7 @@ void run(const Arguments& arguments) {
     const IdleLoop idle = idle_loop(workload.time / 2);
     for (Variant& variant : variants) {
       const Shared<Turns> turns;
-      const Run done = measure(workload, variant.memory, turns[0]);
+      const Run done = measure(workload, variant.memory, turns[0], [](const Process&) {});
       variant.longest.push_back(turns->longest_cpu_ms());
       report.row({std::to_string(run) + ", " + variant.name, figure(turns->longest_cpu_ms()),
                   figure(turns->cpu.quantile_us(0.999) / 1e3), figure(turns->cpu.quantile_us(0.5) / 1e3),
@@ -215,7 +240,13 @@ void run(const Arguments& arguments) {
 int main(int argc, char** argv) try {
   bench::pin_to(bench::client_core);
   bench::run(bench::Arguments(
-      argc, argv, {{"report", "."}, {"runs", "5"}, {"seconds", "60"}, {"entries", "10000000"}, {"leases", "1000000"}}));
+      argc, argv,
+      {{"report", "."},
+       {"runs", "5"},
+       {"seconds", "60"},
+       {"entries", "10000000"},
+       {"leases", "1000000"},
+       {"only", ""}}));
   return 0;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "bench_turns: %s\n", error.what());

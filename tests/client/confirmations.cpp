@@ -9,6 +9,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -670,12 +671,30 @@ TEST_CASE("a registration that is to be repeated keeps its number if another hub
 TEST_CASE("a codec that throws at an answer leaves no number for which another hub would wait") {
   LossyHub hub;
   auto alice = client<Block, Block>(LossyTransport(hub)).log(nullptr).batch_size(1).codec<ThrowingCodec>().build();
-  CHECK_THROWS_WITH(alice.register_acknowledged({{1, 10, {}}}), "not today");
+  CHECK_THROWS_WITH(alice.register_acknowledged({{1, 10, {}}}), "transport error: not today");
   alice.register_blocks({{2, 20, {}}});
   hub.advance(1s);
   hub.restart();
   for (int i = 0; i < 3; ++i) hub.advance(1s);
   alice.register_blocks({{3, 30, {}}});
+  CHECK(alice.close(1s).empty());
+}
+
+TEST_CASE("want of memory during an acknowledged registration gives the entries back and leaves no number open") {
+  LossyHub hub;
+  auto alice = worker_of(hub).build();
+  bool has_failed = false;
+  hub.answers = [&](MessageType type) {
+    if (type == MessageType::register_entries && !std::exchange(has_failed, true)) throw std::bad_alloc();
+    return true;
+  };
+  const auto given_back = undelivered([&] { std::ignore = alice.register_acknowledged({{1, 10, {}}}); });
+  REQUIRE(given_back);
+  CHECK(given_back->entries() == std::vector<BlockEntry>{{1, 10, {}}});
+  CHECK(given_back->as<TransportError>() != nullptr);
+  alice.register_blocks({{2, 20, {}}});
+  alice.flush();
+  for (int i = 0; i < 5; ++i) hub.advance(1s);
   CHECK(alice.close(1s).empty());
 }
 

@@ -216,13 +216,58 @@ TEST_CASE("when a registration is waited for no more, those are answered who wai
   hub.pass(500ms);
   alice.sequence = 2;  // which is lost
   hub.put(alice, {{3, 30, {}}});
-  remove_after(hub, alice, 3, {3});
+  hub.query(alice.sender, alice.envelope(3), TestHub<>::registration({{3, 31, {}}}));
   CHECK(hub.replies.empty());
   hub.pass(500ms);
   hub.tick();
   REQUIRE(hub.replies.size() == 2);
   CHECK_FALSE(TestHub<>::error_text(hub.replies[0].message).empty());
-  CHECK(removed(hub.replies[1]) == 1);
+  CHECK(hub.core.policy().find(3)->value == 31);
+}
+
+TEST_CASE("a remove overtakes no registration that another call of its client has waited for in vain") {
+  TestHub<> hub(waiting_for(1s));
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}});
+  alice.sequence = 2;  // it has {7} and comes late
+  hub.put(alice, {{3, 30, {}}});
+  remove_after(hub, alice, 2, {1});
+  enum class Asked { before_that_is_refused, before_somebody_elses_registration, afterwards };
+  const auto asked =
+      GENERATE(Asked::before_that_is_refused, Asked::before_somebody_elses_registration, Asked::afterwards);
+  const std::uint64_t follows = asked == Asked::before_somebody_elses_registration ? 2 : 3;
+  hub.pass(500ms);
+  if (asked != Asked::afterwards) remove_after(hub, alice, follows, {7});
+  hub.pass(500ms);
+  hub.tick();
+  Asker bob = client(2);
+  if (asked == Asked::before_somebody_elses_registration) hub.put(bob, {{5, 50, {}}});
+  if (asked == Asked::afterwards) remove_after(hub, alice, follows, {7});
+  REQUIRE(hub.replies.size() == 1);
+  SECTION("which comes then") {
+    alice.sequence = 1;
+    hub.put(alice, {{7, 70, {}}});
+    REQUIRE(hub.replies.size() == 2);
+    CHECK(removed(hub.replies[1]) == 1);
+    CHECK(hub.core.policy().find(7) == nullptr);
+  }
+  SECTION("which does not come: it is refused, and asked for again carried out") {
+    hub.pass(1s);
+    hub.tick();
+    REQUIRE(hub.replies.size() == 2);
+    CHECK_FALSE(TestHub<>::error_text(hub.replies[1].message).empty());
+    remove_after(hub, alice, follows, {7});
+    REQUIRE(hub.replies.size() == 3);
+    CHECK(removed(hub.replies[2]) == 0);
+    SECTION("but waits for what is missing since") {
+      remove_after(hub, alice, 4, {7});
+      CHECK(hub.replies.size() == 3);
+      alice.sequence = 3;
+      hub.put(alice, {{7, 71, {}}});
+      REQUIRE(hub.replies.size() == 4);
+      CHECK(removed(hub.replies[3]) == 1);
+    }
+  }
 }
 
 TEST_CASE("a refusal after a wait that reaches nobody takes back no lease") {

@@ -193,6 +193,46 @@ TEST_CASE("what is passed over is waited for no more") {
   CHECK_FALSE(sequences.has_applied(bob, 8));
 }
 
+TEST_CASE("what is passed over has not come, and is missing until it has or the client knows that it was") {
+  SequenceTracker sequences(10);
+  CHECK_FALSE(sequences.has_come(alice, 1, 0));
+  sequences.note(alice, 5);  // those before it went to another hub
+  CHECK(sequences.has_come(alice, 5, 0));
+  sequences.note(alice, 7);
+  sequences.pass_over(alice, 6);
+  CHECK_FALSE(sequences.has_come(alice, 6, 0));
+  CHECK_FALSE(sequences.has_come(alice, 7, 0));
+  CHECK(sequences.has_come(alice, 7, 6));
+  CHECK_FALSE(sequences.has_come(alice, 8, 6));
+  sequences.note(alice, 6);
+  CHECK(sequences.has_come(alice, 7, 0));
+  SECTION("of a client that was passed over before anything came of it, too") {
+    sequences.pass_over(bob, 3);
+    CHECK_FALSE(sequences.has_come(bob, 3, 0));
+    sequences.note(bob, 5);
+    CHECK(sequences.has_come(bob, 5, 0));
+  }
+}
+
+TEST_CASE("which questions a client was told of that something was missing is kept, for the last of them") {
+  SequenceTracker sequences(10);
+  sequences.tell_missing(alice, 1, 7);  // nobody knows her
+  CHECK(sequences.told_missing(alice, 1) == 0);
+  sequences.note(alice, 1);
+  sequences.tell_missing(alice, 1, 7);
+  sequences.tell_missing(alice, 1, 8);
+  CHECK(sequences.told_missing(alice, 1) == 8);
+  CHECK(sequences.told_missing(alice, 2) == 0);
+  CHECK(sequences.told_missing(bob, 1) == 0);
+  for (std::size_t question = 2; question <= SequenceTracker::max_told; ++question) {
+    sequences.tell_missing(alice, question, 9);
+  }
+  CHECK(sequences.told_missing(alice, 1) == 8);
+  sequences.tell_missing(alice, 0, 9);
+  CHECK(sequences.told_missing(alice, 1) == 0);
+  CHECK(sequences.told_missing(alice, 2) == 9);
+}
+
 TEST_CASE("what comes when it is waited for no more, and a later one has come, may be older than that") {
   SequenceTracker sequences(10);
   sequences.note(alice, 1);

@@ -68,6 +68,7 @@ class ModelOfSequences {
 
   void note(std::size_t client, std::uint64_t sequence, const std::optional<Outcomes>& refused) {
     Client& one = speak(client, sequence - 1);
+    if (one.come.empty()) one.start = sequence - 1;
     one.come.insert(sequence);
     while (one.come.contains(one.mark + 1)) ++one.mark;
     if (refused) one.refused[sequence] = *refused;
@@ -80,8 +81,24 @@ class ModelOfSequences {
     return one.passed_over.contains(sequence) && one.come.upper_bound(sequence) != one.come.end();
   }
 
-  bool was_passed_over(std::size_t client, std::uint64_t sequence) const {
-    return known_.contains(client) && known_.at(client).passed_over.contains(sequence);
+  /// Whether none is missing up to this one, but for what went to another hub and what the client was told of.
+  bool is_whole(std::size_t client, std::uint64_t sequence, std::uint64_t told) const {
+    if (!known_.contains(client)) return false;
+    const Client& one = known_.at(client);
+    std::uint64_t n = std::max(one.start, told) + 1;
+    while (n <= sequence && one.come.contains(n)) ++n;
+    return n > sequence;
+  }
+
+  /// Up to which one the client knows that something was missing when it asked this.
+  std::uint64_t told_missing(std::size_t client, const std::string& question) const {
+    return known_.contains(client) && known_.at(client).told.contains(question)
+               ? known_.at(client).told.at(question)
+               : 0;
+  }
+
+  void tell_missing(std::size_t client, std::uint64_t sequence, const std::string& question) {
+    speak(client, 0).told[question] = sequence;
   }
 
   void pass_over(std::size_t client, std::uint64_t sequence) {
@@ -128,7 +145,9 @@ class ModelOfSequences {
 
  private:
   struct Client {
+    std::uint64_t start = 0;
     std::uint64_t mark = 0;
+    std::map<std::string, std::uint64_t> told;
     std::set<std::uint64_t> come;
     std::set<std::uint64_t> passed_over;
     std::map<std::uint64_t, Outcomes> refused;
@@ -302,7 +321,7 @@ class HubModel {
   }
 
   void remove(const Question& question, const Numbers& keys) {
-    in_its_turn(question, [=, this] {
+    in_its_turn(question, Kind::removal_of("remove", keys), [=, this] {
       if (is_too_much(question, keys.size())) return;
       std::uint64_t count = 0;
       for (const Number key : keys) {
@@ -317,7 +336,9 @@ class HubModel {
   }
 
   void remove_if(const Question& question, const std::vector<ModelEntry>& entries) {
-    in_its_turn(question, [=, this] {
+    Numbers fields;
+    for (const ModelEntry& entry : entries) fields.insert(fields.end(), {entry.key, entry.value});
+    in_its_turn(question, Kind::removal_of("remove_if", fields), [=, this] {
       if (is_too_much(question, entries.size())) return;
       std::uint64_t count = 0;
       for (const ModelEntry& entry : entries) {
@@ -334,7 +355,7 @@ class HubModel {
 
   /// A registration that travels as a query.
   void register_acknowledged(const Question& question, const std::vector<ModelEntry>& entries) {
-    const bool waits = in_its_turn(question, [=, this] {
+    const bool waits = in_its_turn(question, Kind{}, [=, this] {
       if (is_too_much(question, entries.size())) return;
       answer(question, register_text(question.sequence ? store_once(question, *question.sequence, entries)
                                                        : store_all(question, entries, false)));
@@ -366,16 +387,12 @@ class HubModel {
 
   /// One that has waited for long enough is answered all the same.
   void sync(const Question& question, std::uint64_t first) {
-    constexpr bool is_refused_in_the_end = false;
-    in_its_turn(
-        question,
-        [=, this] {
-          if (!question.number) return refuse(question, Unsupported{"sync without an envelope"});
-          sequences_.settle(question.who.peer, first);
-          answer(question, sync_text(sequences_.applied_from(question.who.peer, first), options_.insist_on_holder,
-                                     sequences_.first_refusal(question.who.peer, first)));
-        },
-        is_refused_in_the_end);
+    in_its_turn(question, Kind{.is_refused_in_the_end = false}, [=, this] {
+      if (!question.number) return refuse(question, Unsupported{"sync without an envelope"});
+      sequences_.settle(question.who.peer, first);
+      answer(question, sync_text(sequences_.applied_from(question.who.peer, first), options_.insist_on_holder,
+                                 sequences_.first_refusal(question.who.peer, first)));
+    });
   }
 
   void hello(const Question& question, const std::string& name) {
@@ -394,20 +411,17 @@ class HubModel {
       const Held first = held_.front();
       const Question& question = first.question;
       held_.erase(held_.begin());
-      if (!first.is_refused_in_the_end) {
+      if (!first.kind.is_refused_in_the_end) {
         first.carry_out();
         continue;
       }
       sequences_.pass_over(question.who.peer, *question.after);
+      if (first.kind.removal) sequences_.tell_missing(question.who.peer, *question.after, *first.kind.removal);
       answer(question, error_text("the registration that this must follow has not arrived within " +
                                   std::to_string(wait.count()) + " ms"));
     }
-    // What is behind those that nobody waits for any more may have come.
-    if (has_ended_waits) {
-      carry_out_what_waited([this](const Question& question) {
-        return !sequences_.was_passed_over(question.who.peer, *question.after);
-      });
-    }
+    // Others may be behind those that nobody waits for any more.
+    if (has_ended_waits) carry_out_what_waited();
     const bool is_cleanup_due = !next_cleanup_ || now_.lease >= *next_cleanup_;
     if (is_cleanup_due || !waiters_.empty()) {
       while (collect_lease_that_is_over()) {
@@ -502,11 +516,25 @@ class HubModel {
     static constexpr auto leased = OffloadStatus::leased;
   };
   /// A query that must follow a registration.
+  /// How something waits for registrations.
+  struct Kind {
+    /// What a removal is to remove: one that overtakes a registration is undone by it, and its client does not know,
+    /// unless he was told when he asked for the same before.
+    std::optional<std::string> removal = std::nullopt;
+    std::uint64_t told = 0;
+    bool is_refused_in_the_end = true;
+
+    static Kind removal_of(std::string what, const Numbers& fields) {
+      for (const Number field : fields) what += " " + std::to_string(field);
+      return {.removal = std::move(what)};
+    }
+  };
+
   struct Held {
     Question question;
     SteadyTime deadline;
     std::function<void()> carry_out;
-    bool is_refused_in_the_end;
+    Kind kind;
     std::size_t bytes;
   };
   enum class Acquired { granted, leased, full, client_full };
@@ -725,8 +753,9 @@ class HubModel {
   }
 
   /// Carries it out, or lets it wait for the registration that it must follow; whether it waits.
-  bool in_its_turn(const Question& question, std::function<void()> carry_out, bool is_refused_in_the_end = true) {
-    if (!question.after || sequences_.has_applied(question.who.peer, *question.after)) {
+  bool in_its_turn(const Question& question, Kind kind, std::function<void()> carry_out) {
+    if (kind.removal) kind.told = sequences_.told_missing(question.who.peer, *kind.removal);
+    if (!question.after || has_come(question, kind)) {
       carry_out();
       return false;
     }
@@ -735,21 +764,21 @@ class HubModel {
       refuse(question, LimitExceeded{"max_waiting", options_.max_waiting, held_.size() + 1});
     } else if (!is_too_much_to_keep(question, bytes)) {
       held_.push_back(
-          {question, now_.lease + options_.registration_wait, std::move(carry_out), is_refused_in_the_end, bytes});
+          {question, now_.lease + options_.registration_wait, std::move(carry_out), std::move(kind), bytes});
     }
     return true;
   }
 
-  /// In the order in which they came, as far as what they wait for has come.
-  void carry_out_what_waited() {
-    carry_out_what_waited([](const Question&) { return true; });
+  /// What it must follow.
+  bool has_come(const Question& question, const Kind& kind) const {
+    const std::size_t client = question.who.peer;
+    return kind.removal ? sequences_.is_whole(client, *question.after, kind.told)
+                        : sequences_.has_applied(client, *question.after);
   }
 
-  template <class Predicate>
-  void carry_out_what_waited(Predicate is_meant) {
-    const auto may_go = [&](const Held& one) {
-      return is_meant(one.question) && sequences_.has_applied(one.question.who.peer, *one.question.after);
-    };
+  /// In the order in which they came, as far as what they wait for has come.
+  void carry_out_what_waited() {
+    const auto may_go = [&](const Held& one) { return has_come(one.question, one.kind); };
     for (auto one = std::ranges::find_if(held_, may_go); one != held_.end();
          one = std::ranges::find_if(held_, may_go)) {
       const auto carry_out = one->carry_out;

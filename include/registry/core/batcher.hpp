@@ -131,9 +131,12 @@ class Batcher {
     return std::ranges::min_element(sealed_, {}, &Batch<K>::sequence)->sequence;
   }
 
-  /// Whether the batch of this number was not taken yet.
-  bool has_sealed(std::uint64_t sequence) const {
-    return std::ranges::find(sealed_, sequence, &Batch<K>::sequence) != sealed_.end();
+  /// The numbers of the batches not taken, ascending.
+  std::vector<std::uint64_t> sealed_numbers() const {
+    std::vector<std::uint64_t> numbers;
+    for (const Batch<K>& batch : sealed_) numbers.push_back(batch.sequence);
+    std::ranges::sort(numbers);
+    return numbers;
   }
 
   /// The entries of a batch. Throws if a `wire` of the user's does not read what it wrote.

@@ -633,8 +633,10 @@ class ClientCore {
   /// What another hub has answered this one would wait for for ever: empty batches take those numbers.
   void close_gaps() {
     if (!keeps_unconfirmed()) return;
+    const std::vector<std::uint64_t> sealed = batcher_.sealed_numbers();
     for (std::uint64_t n = first_open() + 1; n <= batcher_.last_sequence(); ++n) {
-      if (n == taken_ || unconfirmed_.contains(n) || acknowledging_.contains(n) || batcher_.has_sealed(n)) continue;
+      const bool is_to_be_sent = n == taken_ || std::ranges::binary_search(sealed, n);
+      if (is_to_be_sent || unconfirmed_.contains(n) || acknowledging_.contains(n)) continue;
       unconfirmed_.add(batcher_.empty_batch(n), SteadyTime::min());
     }
   }

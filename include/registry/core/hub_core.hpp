@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <new>
 #include <optional>
 #include <string>
@@ -79,8 +80,8 @@ class HubCore {
     const QueryAsker asker =
         ours ? QueryAsker::of(*ours)
              : QueryAsker{Holder::connection(sender), ++anonymous_requests_, default_namespace, std::nullopt};
-    if (const auto type = type_that_waits(ours, message)) {
-      if (!wait(sender, envelope, message, *type, *ours, now)) answer_.deliver(sender, envelope, reply);
+    if (const auto turn = turn_of(ours, message); turn && !turn->has_come(registrations_.sequences())) {
+      if (!wait(sender, envelope, message, *turn, now)) answer_.deliver(sender, envelope, reply);
       return;
     }
     const auto claim_wait = queries_.decide(asker, message, now);
@@ -214,30 +215,33 @@ class HubCore {
     next_cleanup_ = more ? now.lease : now.lease + options_.lease_cleanup_interval;
   }
 
-  /// The type of the message, if it must not overtake registrations that have not come yet.
-  std::optional<MessageType> type_that_waits(const std::optional<Envelope>& ours, ByteView message) const {
+  /// What the query must not overtake, if there is something, and it has not come.
+  std::optional<Turn> turn_of(const std::optional<Envelope>& ours, ByteView message) const {
     MessageType type{};
     if (!ours || !ours->after || C::decode_type(message, type)) return std::nullopt;
-    const bool keeps_order = type == MessageType::remove || type == MessageType::remove_if ||
-                             type == MessageType::register_entries || type == MessageType::sync;
     // Nothing can follow itself.
-    const bool is_sensible = !ours->sequence || *ours->after < *ours->sequence;
-    if (!keeps_order || !is_sensible) return std::nullopt;
-    if (registrations_.sequences().has_applied(ours->client, *ours->after)) return std::nullopt;
-    return type;
+    if (ours->sequence && *ours->after >= *ours->sequence) return std::nullopt;
+    Turn turn{type, ours->client, *ours->after, 0};
+    if (!turn.is_removal() && type != MessageType::register_entries && type != MessageType::sync) return std::nullopt;
+    const SequenceTracker& sequences = registrations_.sequences();
+    if (turn.has_come(sequences)) return std::nullopt;
+    if (turn.is_removal()) turn.waived = sequences.told_missing(turn.client, question_of(message));
+    return turn;
   }
+
+  /// By which a removal is known when it is asked for again.
+  static std::size_t question_of(ByteView message) noexcept { return std::hash<std::string_view>{}(as_text(message)); }
 
   static Bytes copy(ByteView bytes) { return Bytes(bytes.begin(), bytes.end()); }
 
   /// False, with the refusal as the answer, if there is no room.
-  bool wait(ByteView sender, Frames envelope, ByteView message, MessageType type, const Envelope& ours, Instant now) {
+  bool wait(ByteView sender, Frames envelope, ByteView message, const Turn& turn, Instant now) {
     if (waiting_.size() >= options_.max_waiting) {
       answer_.refuse(LimitExceeded{"max_waiting", options_.max_waiting, waiting_.size() + 1});
       return false;
     }
     if (!may_keep(sender.size() + envelope.front().size() + message.size())) return false;
-    waiting_.add({copy(sender), copy(envelope.front()), copy(message), type, ours.client, *ours.after,
-                  now.lease + options_.registration_wait});
+    waiting_.add({copy(sender), copy(envelope.front()), copy(message), turn, now.lease + options_.registration_wait});
     return true;
   }
 
@@ -271,18 +275,12 @@ class HubCore {
 
   template <class Reply>
   void release_waiting(Instant now, Reply& reply) {
-    release_waiting(now, reply, [](const WaitingQuery&) { return true; });
-  }
-
-  /// Of those that `may_go`.
-  template <class Reply, class Predicate>
-  void release_waiting(Instant now, Reply& reply, Predicate may_go) {
     std::size_t i = 0;
-    while (const auto ready = waiting_.first_ready(registrations_.sequences(), may_go, i)) {
+    while (const auto ready = waiting_.first_ready(registrations_.sequences(), i)) {
       const WaitingQuery query = waiting_.take(*ready);
       answer(query, now, reply);
       // It may be what one that came before it waits for.
-      i = query.type == MessageType::register_entries ? 0 : *ready;
+      i = query.turn.type == MessageType::register_entries ? 0 : *ready;
     }
   }
 
@@ -290,21 +288,21 @@ class HubCore {
   void end_waits(Instant now, Reply& reply) {
     if (waiting_.empty() || now.lease < waiting_.front().deadline) return;
     while (!waiting_.empty() && now.lease >= waiting_.front().deadline) end_first_wait(now, reply);
-    // What is behind those that nobody waits for any more may have come.
-    const SequenceTracker& sequences = registrations_.sequences();
-    release_waiting(now, reply, [&sequences](const WaitingQuery& query) {
-      return !sequences.was_passed_over(query.client, query.after);
-    });
+    // Others may be behind those that nobody waits for any more.
+    release_waiting(now, reply);
   }
 
   /// The query that waits for longest has waited long enough.
   template <class Reply>
   void end_first_wait(Instant now, Reply& reply) {
     const WaitingQuery query = waiting_.take(0);
-    if (query.type == MessageType::sync) return answer(query, now, reply);
+    const Turn& turn = query.turn;
+    if (turn.type == MessageType::sync) return answer(query, now, reply);
     // Carried out now it would be undone by a registration that comes still, and the caller would not know. He knows
     // now, and may ask again.
-    registrations_.sequences().pass_over(query.client, query.after);
+    SequenceTracker& sequences = registrations_.sequences();
+    sequences.pass_over(turn.client, turn.after);
+    if (turn.is_removal()) sequences.tell_missing(turn.client, question_of(query.message), turn.after);
     const auto waited = std::chrono::ceil<std::chrono::milliseconds>(options_.registration_wait);
     refuse(query, std::string{registration_missing} + " within " + std::to_string(waited.count()) + " ms", reply);
   }

@@ -31,6 +31,8 @@ class SequenceTracker {
   static constexpr std::size_t max_runs = 64;
   /// Registrations kept per client of which something was refused.
   static constexpr std::size_t max_refusals = 64;
+  /// Questions kept per client that were refused because a registration before them was missing.
+  static constexpr std::size_t max_told = 64;
   /// Outcomes kept of all of them together, a byte each.
   static constexpr std::size_t max_outcomes = 16'000'000;
 
@@ -77,10 +79,33 @@ class SequenceTracker {
     return known != nullptr && sequence <= known->mark;
   }
 
-  /// Whether this registration or one behind it is waited for no more although not all up to it had come.
-  bool was_passed_over(const ClientId& client, std::uint64_t sequence) const {
+  /// Whether all up to this registration has come, but for what went to a hub before this one, has too many runs behind
+  /// it, or is not above `waived`. Unlike `has_applied` it does not give up what somebody has waited for in vain.
+  bool has_come(const ClientId& client, std::uint64_t sequence, std::uint64_t waived) const {
     const Client* known = look_up(client);
-    return known != nullptr && sequence <= known->passed_over;
+    if (known == nullptr) return false;
+    const std::uint64_t seen = std::max(known->whole, waived);
+    if (sequence <= seen) return true;
+    const auto run = known->run_with(seen + 1);
+    return run != known->runs.end() && sequence <= run->last;
+  }
+
+  /// The client knows that when it asked this, something up to `sequence` was missing: asked again, it does not wait
+  /// for that. Of too many such questions the first is forgotten.
+  void tell_missing(const ClientId& client, std::size_t question, std::uint64_t sequence) {
+    Client* known = find(client);
+    if (known == nullptr) return;
+    std::erase_if(known->told, [&](const Told& told) { return told.question == question; });
+    if (known->told.size() >= max_told) known->told.erase(known->told.begin());
+    known->told.push_back({question, sequence});
+  }
+
+  /// Up to which registration the client was told so, or 0.
+  std::uint64_t told_missing(const ClientId& client, std::size_t question) const {
+    const Client* known = look_up(client);
+    if (known == nullptr) return 0;
+    const auto told = std::ranges::find(known->told, question, &Told::question);
+    return told == known->told.end() ? 0 : told->sequence;
   }
 
   /// Up to which number, counted from `first`, all registrations have certainly been applied; first - 1 if not even
@@ -157,6 +182,11 @@ class SequenceTracker {
     Outcomes outcomes;
   };
 
+  struct Told {
+    std::size_t question;
+    std::uint64_t sequence;
+  };
+
   struct Client {
     ClientId client;
     /// Nobody has to wait for a registration up to this one.
@@ -164,11 +194,14 @@ class SequenceTracker {
     /// Up to this one, what has not come was waited for, and then no more. Not as `mark`, which also passes what was
     /// sent before its client was known, and may come by another connection.
     std::uint64_t passed_over = 0;
+    /// Nothing up to this one is missing: see `has_come`.
+    std::uint64_t whole = 0;
     /// Of registrations up to this one it is not certain that all refusals are kept.
     std::uint64_t forgotten_up_to = 0;
     /// What has been applied; ascending, with something missing between any two.
-    std::vector<Run> runs;
-    std::vector<Refusal> refusals;  // ascending
+    std::vector<Run> runs = {};
+    std::vector<Refusal> refusals = {};  // ascending
+    std::vector<Told> told = {};
 
     std::vector<Run>::const_iterator run_with(std::uint64_t sequence) const {
       const auto run = std::ranges::lower_bound(runs, sequence, {}, &Run::last);
@@ -181,6 +214,8 @@ class SequenceTracker {
     }
 
     void insert(std::uint64_t sequence) {
+      // What it sent before the first that comes here went to a hub before this one.
+      if (runs.empty() && sequence > 0) whole = std::max(whole, sequence - 1);
       // The first run that ends at the number before this one, or behind it.
       const auto run = std::ranges::lower_bound(runs, sequence == 0 ? 0 : sequence - 1, {}, &Run::last);
       if (run == runs.end() || run->first > sequence + 1 || sequence == std::numeric_limits<std::uint64_t>::max()) {
@@ -204,6 +239,7 @@ class SequenceTracker {
 
     void give_up_first_gap() {
       mark = std::max(mark, runs[1].last);
+      whole = std::max(whole, runs[1].last);
       passed_over = std::max(passed_over, runs[1].first - 1);
       runs.erase(runs.begin());
     }
@@ -211,6 +247,7 @@ class SequenceTracker {
     void advance() {
       for (const Run& run : runs) {
         if (run.first == 0 || run.first - 1 <= mark) mark = std::max(mark, run.last);
+        if (run.first == 0 || run.first - 1 <= whole) whole = std::max(whole, run.last);
       }
     }
   };
@@ -241,7 +278,7 @@ class SequenceTracker {
       by_client_.erase(silent.client);
       clients_.erase(order_, order_.front);
     }
-    const auto index = clients_.push_back(order_, {client, mark, 0, 0, {}, {}});
+    const auto index = clients_.push_back(order_, {.client = client, .mark = mark});
     by_client_.emplace(client, index);
     return &clients_[index];
   }

@@ -15,15 +15,30 @@
 
 namespace registry {
 
+/// What a query must not overtake.
+struct Turn {
+  MessageType type;
+  ClientId client;
+  /// The last registration that it must not overtake.
+  std::uint64_t after;
+  /// Its client knows what is missing up to this one.
+  std::uint64_t waived;
+
+  /// A removal that overtakes a registration is undone by it, and whoever asked for it would not know; anything else
+  /// takes no harm from one that somebody has waited for in vain.
+  bool is_removal() const noexcept { return type == MessageType::remove || type == MessageType::remove_if; }
+
+  bool has_come(const SequenceTracker& sequences) const {
+    return is_removal() ? sequences.has_come(client, after, waived) : sequences.has_applied(client, after);
+  }
+};
+
 /// A query that waits for registrations of its client, with all that is needed to answer it later.
 struct WaitingQuery {
   Bytes sender;
   Bytes envelope;
   Bytes message;
-  MessageType type;
-  ClientId client;
-  /// The last registration that it must not overtake.
-  std::uint64_t after;
+  Turn turn;
   SteadyTime deadline;
 
   std::size_t bytes() const noexcept { return sender.size() + envelope.size() + message.size(); }
@@ -54,11 +69,10 @@ class WaitingQueries {
     return taken;
   }
 
-  /// The first, from the i-th on, that has nothing to wait for any more and `may_go`.
-  template <class Predicate>
-  std::optional<std::size_t> first_ready(const SequenceTracker& sequences, Predicate may_go, std::size_t i) const {
+  /// The first, from the i-th on, that has nothing to wait for any more.
+  std::optional<std::size_t> first_ready(const SequenceTracker& sequences, std::size_t i) const {
     for (; i < queries_.size(); ++i) {
-      if (may_go(queries_[i]) && sequences.has_applied(queries_[i].client, queries_[i].after)) return i;
+      if (queries_[i].turn.has_come(sequences)) return i;
     }
     return std::nullopt;
   }

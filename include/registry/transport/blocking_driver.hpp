@@ -139,6 +139,9 @@ class BlockingDriver {
     } catch (const RegistryError& error) {
       send_number_given_up();
       throw Rejected(error.error(), {entries.begin(), entries.end()});
+    } catch (const std::exception& failure) {
+      send_number_given_up();
+      throw Rejected(TransportError{failure.what()}, {entries.begin(), entries.end()});
     }
   }
 
@@ -336,7 +339,7 @@ class BlockingDriver {
   std::vector<RegisterStatus> add_until(typename Core::Register& call, SteadyTime deadline) {
     while (true) {
       const SteadyTime next = transport_.now() + core_.options().resend_interval;
-      auto outcome = try_once(call, std::min(deadline, next));
+      auto outcome = try_to_add(call, std::min(deadline, next));
       auto* error = std::get_if<Error>(&outcome);
       if (error == nullptr) return finish(std::move(outcome));
       const bool has_timed_out = std::holds_alternative<Timeout>(*error);
@@ -350,6 +353,17 @@ class BlockingDriver {
       core_.give_up(call);
       if (has_timed_out) throw RegistryError(Timeout::after(core_.options().register_timeout));
       throw RegistryError(std::move(*error));
+    }
+  }
+
+  /// Once, and if that throws, for want of memory say, never again.
+  Outcome<std::vector<RegisterStatus>> try_to_add(typename Core::Register& call, SteadyTime deadline) {
+    try {
+      return try_once(call, deadline);
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      core_.give_up(call);
+      throw;
     }
   }
 

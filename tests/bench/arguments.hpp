@@ -36,6 +36,16 @@ class Arguments {
     for (std::string number; std::getline(list, number, ',');) numbers.push_back(std::stoull(number));
     return numbers;
   }
+  /// What the word stands for, which must be one of these.
+  template <class T>
+  T choice(const std::string& name, const std::vector<std::pair<std::string, T>>& choices) const {
+    std::string known;
+    for (const auto& [word, value] : choices) {
+      if (word == text(name)) return value;
+      known += (known.empty() ? "" : ", ") + word;
+    }
+    throw std::runtime_error("--" + name + " " + text(name) + " is none of: " + known);
+  }
   /// Whether a list of words, separated by commas, has this one, or is `all`.
   bool lists(const std::string& name, const std::string& word) const {
     return text(name) == "all" || ("," + text(name) + ",").find("," + word + ",") != std::string::npos;

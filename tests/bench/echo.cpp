@@ -1,40 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// echo ADDRESS: the floor under our hub. A ROUTER that answers every query with as many bytes as the hub would, in its
-// frames, and does nothing else.
-#include <array>
-#include <cstddef>
-#include <cstring>
-#include <string>
+// echo ADDRESS: the floor under our hub, in a process of its own.
+#include "echo.hpp"
 
 #include <sched.h>
 #include <zmq.h>
 
-namespace {
-
-constexpr std::size_t header = 6;
-constexpr std::size_t key_in_query = 10;
-
-/// The answer to any query of a kind: that to a shorter one is its beginning.
-std::string answer_of(unsigned char type, std::size_t bytes_per_key) {
-  constexpr std::size_t most_keys = 100'000;
-  std::string answer(header + most_keys * bytes_per_key, '\0');
-  answer[0] = 1;
-  answer[1] = static_cast<char>(type);
-  // An entry is a key and a value of 8 bytes, each behind its length, and the length of no metadata.
-  for (std::size_t at = header; bytes_per_key > 1 && at < answer.size(); at += bytes_per_key) {
-    answer[at] = answer[at + 10] = 8;
-  }
-  return answer;
-}
-
-}  // namespace
-
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
-  constexpr std::size_t status = 1;
-  constexpr std::size_t entry = 22;
-  const std::string statuses = answer_of(4, status);
-  const std::string entries = answer_of(5, entry);
   void* context = zmq_ctx_new();
   // As the hub's: a thread of libzmq that does not preempt the one that it works for.
   zmq_ctx_set(context, ZMQ_THREAD_SCHED_POLICY, SCHED_BATCH);
@@ -43,22 +15,5 @@ int main(int argc, char** argv) {
   zmq_setsockopt(socket, ZMQ_SNDHWM, &mark, sizeof mark);
   zmq_setsockopt(socket, ZMQ_RCVHWM, &mark, sizeof mark);
   if (zmq_bind(socket, argv[1]) != 0) return 1;
-  std::array<zmq_msg_t, 3> frames;  // the sender, the envelope, the query
-  for (zmq_msg_t& frame : frames) zmq_msg_init(&frame);
-  while (true) {
-    // It sleeps in the first of them at most, and only when nothing has come.
-    for (zmq_msg_t& frame : frames) {
-      while (zmq_msg_recv(&frame, socket, 0) < 0) {
-      }
-    }
-    const std::size_t keys = (zmq_msg_size(&frames[2]) - header) / key_in_query;
-    constexpr char match = 3;
-    const bool is_match = static_cast<const char*>(zmq_msg_data(&frames[2]))[1] == match;
-    zmq_msg_t answer;
-    zmq_msg_init_size(&answer, header + keys * (is_match ? entry : status));
-    std::memcpy(zmq_msg_data(&answer), (is_match ? entries : statuses).data(), zmq_msg_size(&answer));
-    zmq_msg_send(&frames[0], socket, ZMQ_SNDMORE);
-    zmq_msg_send(&frames[1], socket, ZMQ_SNDMORE);
-    zmq_msg_send(&answer, socket, 0);
-  }
+  bench::Echo().serve(socket);
 }

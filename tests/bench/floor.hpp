@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <ctime>
 #include <span>
@@ -47,15 +48,9 @@ class FloorProcess {
     lookup_ns();
   }
 
-  /// Nanoseconds of processor time per look-up, in batches of a hundred, thirds mix.
-  double lookup_ns() {
-    char go = 1;
-    double ns = 0;
-    if (::write(asked_.ends[1], &go, 1) != 1 || ::read(answered_.ends[0], &ns, sizeof ns) != sizeof ns) {
-      throw std::runtime_error("the floor table failed");
-    }
-    return ns;
-  }
+  /// Nanoseconds of processor time per look-up, in batches of a hundred, thirds mix; the least of three times. A floor
+  /// is the least that it takes: what disturbs it is not part of it.
+  double least_lookup_ns() { return std::min({lookup_ns(), lookup_ns(), lookup_ns()}); }
 
  private:
   struct Pipe {
@@ -70,6 +65,15 @@ class FloorProcess {
     }
     int ends[2];
   };
+
+  double lookup_ns() {
+    char go = 1;
+    double ns = 0;
+    if (::write(asked_.ends[1], &go, 1) != 1 || ::read(answered_.ends[0], &ns, sizeof ns) != sizeof ns) {
+      throw std::runtime_error("the floor table failed");
+    }
+    return ns;
+  }
 
   int serve(Catalogue catalogue) {
     FloorTable table(catalogue.entries + catalogue.leases);

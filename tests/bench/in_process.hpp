@@ -97,8 +97,6 @@ class InProcessHub {
   void release(Range numbers, std::uint64_t client = 2) { sweep(MessageType::release, numbers, client); }
   void remove(Range numbers) { sweep(MessageType::remove, numbers, 2); }
 
-  registry::HubStats stats() const { return core_.stats(); }
-
  private:
   static registry::HubOptions options() {
     registry::HubOptions options;

@@ -41,35 +41,36 @@ int main(int argc, char** argv) try {
        {"policy", "batch"}});
   const std::string programs = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../..";
   const Servers servers(programs, std::filesystem::temp_directory_path());
-  const std::string& name = arguments.text("peer");
+  enum class Kind { hub, echo, memcached, redis, redis_lua };
+  const auto kind = arguments.choice<Kind>(
+      "peer", {{"hub", Kind::hub},
+               {"echo", Kind::echo},
+               {"memcached", Kind::memcached},
+               {"redis", Kind::redis},
+               {"redis-lua", Kind::redis_lua}});
   const Catalogue catalogue{arguments.number("entries"), arguments.number("leases")};
-  const auto wire = arguments.text("wire") == "ipc" ? Servers::Wire::ipc : Servers::Wire::tcp;
+  const auto wire = arguments.choice<Servers::Wire>("wire", {{"tcp", Servers::Wire::tcp}, {"ipc", Servers::Wire::ipc}});
+  const auto operation_of = [&](const char* flag) {
+    return arguments.choice<Operation>(
+        flag, {{"claim", Operation::claim}, {"match", Operation::match}, {"store", Operation::store}});
+  };
+  const Operation operation = operation_of("operation");
+  const auto mix = arguments.choice<Mix>(
+      "mix", {{"thirds", Mix::thirds}, {"stored", Mix::stored}, {"fresh", Mix::fresh}, {"leased", Mix::leased}});
+  const auto policy = arguments.choice<int>("policy", {{"batch", SCHED_BATCH}, {"other", SCHED_OTHER}});
+  const auto checked = arguments.choice<bool>("checked", {{"yes", true}, {"no", false}});
   Server server =
-      name == "echo"        ? servers.echo()
-      : name == "memcached" ? servers.memcached()
-      : name == "hub"
+      kind == Kind::echo        ? servers.echo()
+      : kind == Kind::memcached ? servers.memcached()
+      : kind == Kind::hub
           ? reserved_hub(servers, catalogue, wire, lasting(arguments.text("eviction"), arguments.number("capacity")))
           : servers.redis();
-  if (arguments.text("policy") == "other") server.process.schedule("ZMQbg/IO/0", SCHED_OTHER);
-  const Peer& peer = server.peer(name == "redis-lua" ? 1 : 0);
-  if (peer.decides() && name != "hub") fill(peer, catalogue);
-  const auto operation_of = [](const std::string& text) {
-    return text == "match" ? Operation::match : text == "store" ? Operation::store : Operation::claim;
-  };
-  const std::string& mix = arguments.text("mix");
-  const Requests requests(
-      peer, operation_of(arguments.text("operation")),
-      mix == "stored"   ? Mix::stored
-      : mix == "fresh"  ? Mix::fresh
-      : mix == "leased" ? Mix::leased
-                        : Mix::thirds,
-      arguments.number("batch"), catalogue);
-  const Operation beside = operation_of(arguments.text("beside"));
-  const Requests flood(
-      peer, beside, beside == Operation::store ? Mix::fresh : Mix::stored, arguments.number("batch"), catalogue);
+  if (policy == SCHED_OTHER) server.process.schedule("ZMQbg/IO/0", policy);
+  const Peer& peer = server.peer(kind == Kind::redis_lua ? 1 : 0);
+  if (peer.decides() && kind != Kind::hub) fill(peer, catalogue);
+  const Requests requests(peer, operation, mix, arguments.number("batch"), catalogue);
   Generator generator(arguments.time("seconds"));
-  std::vector<Load> loads{{&requests, arguments.number("clients"), arguments.number("window"), std::nullopt,
-                           arguments.text("checked") == "yes"}};
+  std::vector<Load> loads{{&requests, arguments.number("clients"), arguments.number("window"), std::nullopt, checked}};
   const std::string& rate = arguments.text("rate");
   if (rate == "half") {
     const Result most = generator.run(server.process, loads.front());
@@ -77,8 +78,15 @@ int main(int argc, char** argv) try {
   } else if (!rate.empty()) {
     loads.front().rate = std::stod(rate);
   }
-  if (!arguments.text("beside").empty())
-    loads.push_back({&flood, 1, peer.replies(beside) ? 256U : 1U, std::nullopt, true, true});
+  std::optional<Requests> flood;
+  if (!arguments.text("beside").empty()) {
+    const Operation beside = operation_of("beside");
+    const Mix mix_beside = beside == Operation::store   ? Mix::fresh
+                           : beside == Operation::match ? Mix::stored
+                                                        : Mix::thirds;
+    flood.emplace(peer, beside, mix_beside, arguments.number("batch"), catalogue);
+    loads.push_back({&*flood, 1, peer.replies(beside) ? 256U : 1U, std::nullopt, true, true});
+  }
   std::printf(
       "server's process %d\n  M keys/s   busy  clients  cpu ns/key     p50 us     p99 us   p99.9 us       from         "
       "to (monotonic)\n",

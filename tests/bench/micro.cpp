@@ -45,12 +45,14 @@ Figures measure(std::uint64_t entries, std::uint64_t runs, FloorProcess& floor) 
       figures[phase.name].push_back(1e9 * seconds(thread_cpu_time() - start) / static_cast<double>(phase.keys));
       phase.undo();
       // In turn with what it is compared with.
-      if (phase.name == "decide: claim, thirds") figures["floor: look up, prefetched"].push_back(floor.lookup_ns());
+      if (phase.name == "decide: claim, thirds")
+        figures["floor: look up, prefetched"].push_back(floor.least_lookup_ns());
     }
   };
   const Phases phases(entries, batches);
   phases.codec(each);
   phases.table(each);
+  phases.leases(each);
   phases.hub(each);
   phases.eviction(each);
   return figures;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -12,9 +15,13 @@
 #include <vector>
 
 #include <registry/codec.hpp>
+#include <registry/core/instant.hpp>
+#include <registry/core/lease_manager.hpp>
+#include <registry/detail/look_ahead.hpp>
 #include <registry/eviction.hpp>
 #include <registry/eviction/recency.hpp>
 #include <registry/eviction/tail.hpp>
+#include <registry/holder.hpp>
 #include <registry/storage.hpp>
 
 #include "floor.hpp"
@@ -62,8 +69,7 @@ class Phases {
 
   template <class Each>
   void table(Each each) const {
-    Storage storage{fixed_seed};
-    for (std::uint64_t n = 0; n < catalogue_.entries; ++n) storage.insert({key_of(first_stored + n), n, {}});
+    Storage storage = filled();
     const std::vector<std::uint64_t> keys = thirds();
     each(Phase{"look up, one by one", all(), [&] {
                  std::size_t found = 0;
@@ -80,6 +86,40 @@ class Phases {
     each(Phase{"insert", all(), insert, erase});
     insert();
     each(Phase{"erase", all(), erase, insert});
+  }
+
+  /// Leases on new keys, in the table of a catalogue.
+  template <class Each>
+  void leases(Each each) const {
+    using Table = Storage::Table;
+    Storage storage = filled();
+    Table& table = storage.table();
+    constexpr std::size_t unlimited = 1'000'000'000;
+    registry::LeaseManager<Table> leases(table, std::chrono::hours{10}, unlimited, unlimited);
+    const registry::Holder holder = registry::Holder::client({2, 2});
+    const auto account = leases.account(holder.id);
+    const registry::SteadyTime now{std::chrono::hours{1}};
+    const std::vector<std::uint64_t> fresh = numbered(first_new);
+    const auto in_batches = [&](auto action) {
+      return [&, action] {
+        std::array<std::uint64_t, batch> hashes;
+        for (std::size_t at = 0; at < fresh.size(); at += batch) {
+          const std::span keys = std::span(fresh).subspan(at, batch);
+          std::ranges::transform(keys, hashes.begin(), [&](std::uint64_t key) { return table.hash(key); });
+          registry::detail::look_ahead(
+              table, hashes, [&](std::size_t i, Table::Number hint) { action(keys[i], hashes[i], hint); });
+        }
+      };
+    };
+    const auto acquire = in_batches([&](std::uint64_t key, std::uint64_t hash, Table::Number hint) {
+      leases.acquire(table.find(key, hash, hint), key, hash, holder, account, 1, now);
+    });
+    const auto release = in_batches([&](std::uint64_t key, std::uint64_t hash, Table::Number) {
+      leases.release(key, hash, holder, now);
+    });
+    each(Phase{"lease: acquire", all(), acquire, release});
+    acquire();
+    each(Phase{"lease: release", all(), release, acquire});
   }
 
   template <class Each>
@@ -136,6 +176,12 @@ class Phases {
   using Hub = InProcessHub<registry::NoEviction<Storage>>;
 
   std::size_t all() const noexcept { return batches_ * batch; }
+
+  Storage filled() const {
+    Storage storage{fixed_seed};
+    for (std::uint64_t n = 0; n < catalogue_.entries; ++n) storage.insert({key_of(first_stored + n), n, {}});
+    return storage;
+  }
 
   /// A third each; new keys in order, so that they can be released.
   std::vector<std::uint64_t> thirds(std::uint64_t* new_keys = nullptr) const {

@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # profile.sh [ROW...]: where the processor time of the hub goes in rows of the benchmark, a line each, to be pasted in
-# the README: `profile.sh all` takes some ten minutes. Only what is measured counts, not what fills the hub and tidies
-# up. By symbol, and as perf recorded it, in BUILD_DIR/report/profile-ROW.*
+# the README: `profile.sh all` takes a quarter of an hour. Only what is measured counts, not what fills the hub and
+# tidies up. By symbol, and as perf recorded it, in BUILD_DIR/report/profile-ROW.*
 # ROW:
 #   claim, claim-1M, claim-50M   thirds of new, stored and leased keys, at 10, 1 and 50 M entries (claim is the default)
 #   claim-new, match, register   as in the table
-#   one-client                   claim, with one client of window 16
-#   flood                        claim at half of what is possible, beside a flood of registrations
+#   one-client, four-clients     claim, with so many clients of window 16
+#   flood, flood-of-queries      claim at half of what is possible, beside a flood of registrations, and the other way
+#                                round
 #   lone                         one blocking call after the other; from here on the client's process is included
 #   asynchronous, asynchronous-one-key   an asynchronous client, window 64, 100 keys a call and one
 #   threads-4, threads-16        so many threads of one blocking client, one key a call
 #   asynchronous-4, asynchronous-4-16, asynchronous-16, asynchronous-16-16   so many of one asynchronous client, window
 #                                1 each or 16
-#   turns, turns-as-needed       the twenty longest turns of the hub's thread, memory reserved or as needed; of that thread
-#                                alone
+#   turns, turns-as-needed, turns-small-pages   the twenty longest turns of the hub's thread, memory reserved, as
+#                                needed, and so without huge pages; of that thread alone
 #   --FLAG VALUE...              a point of your own: all arguments go to bench_load, whose main() has the list
 # From the environment:
 #   BUILD_DIR   where to build (build-bench)
@@ -40,7 +41,11 @@ flags_of() {
     match) echo load "${ten[@]}" --window 256 --operation match --mix stored ;;
     register) echo load "${ten[@]}" --window 1 --operation store --mix fresh ;;
     one-client) echo load "${ten[@]}" --window 16 --clients 1 ;;
-    flood) echo load "${ten[@]}" --window 64 --rate half --beside store ;;
+    four-clients) echo load "${ten[@]}" --window 16 --clients 4 ;;
+    flood) echo load "${ten[@]}" --window 64 --clients 1 --rate half --beside store ;;
+    flood-of-queries)
+      echo load "${ten[@]}" --operation store --mix fresh --window 1 --clients 1 --rate half --beside claim
+      ;;
     lone) echo "${client[@]}" lone ;;
     asynchronous) echo "${client[@]}" pipelined --batch 100 ;;
     asynchronous-one-key) echo "${client[@]}" pipelined ;;
@@ -52,17 +57,19 @@ flags_of() {
     asynchronous-16-16) echo "${client[@]}" asynchronous --threads 16 --window 16 ;;
     turns) echo turns --only reserved --seconds 60 ;;
     turns-as-needed) echo turns --only as-needed --seconds 60 ;;
+    turns-small-pages) echo turns --only small-pages --seconds 60 ;;
     *) return 1 ;;
   esac
 }
 
-all=(claim-1M claim claim-50M claim-new match register one-client flood lone asynchronous asynchronous-one-key threads-4
-  threads-16 asynchronous-4 asynchronous-4-16 asynchronous-16 asynchronous-16-16 turns turns-as-needed)
+all=(claim-1M claim claim-50M claim-new match register one-client four-clients flood flood-of-queries lone asynchronous
+  asynchronous-one-key threads-4 threads-16 asynchronous-4 asynchronous-4-16 asynchronous-16 asynchronous-16-16 turns
+  turns-as-needed turns-small-pages)
 own=()
 case ${1:-} in
   '') rows=(claim) ;;
   all) rows=("${all[@]}") ;;
-  --help) sed -n '3,25s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
+  --help) sed -n 's/^# \{0,1\}//; 3,/^set /{/^set /!p}' "${BASH_SOURCE[0]}" && exit ;;
   --*) rows=(own) own=(load --entries 10000000 --leases 1000000 --window 256 "$@") ;;
   *) rows=("$@") ;;
 esac
@@ -110,7 +117,8 @@ profile() {
   perf=
   # Not the first, of which perf may have missed something.
   times=$(awk 'NF >= 6 && $1 + 0 > 0 { print $(NF - 1) "," $NF }' "$said" | sort -u | sed 1d | paste -sd' ')
-  perf report --stdio --input "$data" "$whose" "$processes" --percentage relative --no-children --sort dso,symbol \
+  # Counts: as percentages, what is nothing each for the many places in a library without symbols is nothing together.
+  perf report --stdio --input "$data" "$whose" "$processes" --no-children --fields sample,dso,symbol \
     --field-separator '|' --percent-limit 0 --time "$times" >"$report/profile-$row.txt"
   # When it was seen at work. Where a hypervisor has taken the core its thread is charged for that time, and not seen.
   [[ $1 != turns ]] ||
@@ -129,6 +137,7 @@ profile() {
       # The function alone; what was inlined counts for what it was inlined in.
       name = $3
       sub(/^\[.\] */, "", name)
+      gsub(/\(anonymous namespace\)::/, "", name)
       while (gsub(/<[^<>]*>/, "", name)) {}
       sub(/\(.*/, "", name)
       sub(/ +$/, "", name)
@@ -140,6 +149,7 @@ profile() {
       else if ($2 ~ /registry_hub|bench_turns/) {
         part = name ~ /Codec|Envelope/ ? "messages" : name ~ /Zmq|Inbox|Outbox/ ? "sockets" : "catalogue"
       } else if ($2 ~ /^bench_/) part = "client"
+      samples += $1
       sum[part] += $1
       if (name !~ /^0x/) by_name["`" name "`"] += $1
     }
@@ -148,8 +158,8 @@ profile() {
       for (n = 0; n < most; ++n) {
         top = ""
         for (key in of) if (top == "" || of[key] > of[top]) top = key
-        if (top == "" || of[top] < 0.5) break
-        text = text (n ? ", " : "") sprintf("%s %.0f %%", top, of[top])
+        if (top == "" || of[top] < samples / 200) break
+        text = text (n ? ", " : "") sprintf("%s %.0f %%", top, 100 * of[top] / samples)
         delete of[top]
       }
       return text

@@ -6,6 +6,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -27,6 +28,19 @@ struct Server {
 
   const Peer& peer(std::size_t i = 0) const { return *peers[i]; }
 };
+
+/// Waits until somebody listens at `place`, a port or the path of a Unix socket, which the server is to do.
+inline void wait_for(Process& server, const std::string& place, const std::string& complaint) {
+  for (int attempt = 0;; ++attempt) {
+    try {
+      Socket::connect(place);
+      return;
+    } catch (const std::system_error&) {
+      if (server.ended() || attempt == 1000) throw std::runtime_error(complaint);
+      std::this_thread::sleep_for(std::chrono::milliseconds{10});
+    }
+  }
+}
 
 /// Starts the servers that are compared, each in the best configuration found for one core, on the server's core.
 /// Nothing is written to disk but what they print.
@@ -102,21 +116,13 @@ class Servers {
     return place.starts_with('/') ? "ipc://" + place : "tcp://127.0.0.1:" + place;
   }
 
-  /// Waits until somebody listens at `place`.
   Server started(const std::string& name, std::vector<std::string> command, const std::string& place,
                  std::unique_ptr<Peer> peer) const {
     const std::string log = work_ + "/" + name + ".log";
     Server server{Process::start(server_core, std::move(command), log), {}};
     server.peers.push_back(std::move(peer));
-    for (int attempt = 0;; ++attempt) {
-      try {
-        Socket::connect(place);
-        return server;
-      } catch (const std::system_error&) {
-        if (server.process.ended() || attempt == 1000) throw std::runtime_error(name + " did not start: see " + log);
-        std::this_thread::sleep_for(std::chrono::milliseconds{10});
-      }
-    }
+    wait_for(server.process, place, name + " did not start: see " + log);
+    return server;
   }
 
   std::string programs_;

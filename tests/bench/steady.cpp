@@ -3,14 +3,15 @@
 // the thread that serves; and, under callgrind, instructions per key (--count instructions; the counts are then in its
 // output, under the names that are printed here with the number of keys).
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cctype>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -20,6 +21,7 @@
 #include <zmq.hpp>
 
 #include "arguments.hpp"
+#include "echo.hpp"
 #include "peers/hub.hpp"
 #include "phases.hpp"
 #include "report.hpp"
@@ -85,6 +87,7 @@ void for_each_phase(Each each) {
   const Phases phases(20'000, 200);
   phases.codec(each);
   phases.table(each);
+  phases.leases(each);
   phases.hub(each);
   phases.eviction(each);
 }
@@ -108,42 +111,61 @@ void count_instructions() {
   });
 }
 
-/// Asks for the same hundred keys again and again, one message at a time; allocations per message at the other end.
-double allocations_per_message(const std::string& port) {
-  const Hub peer("", port, port);
-  std::vector<std::uint64_t> keys;
-  for (std::uint64_t n = 0; n < 100; ++n) keys.push_back(key_of(n));
-  Request request;
-  peer.encode(Operation::claim, keys, request);
-  Stream stream(peer, Operation::claim, keys.size());
-  std::uint64_t number = 0;
-  const auto round_trip = [&] {
-    peer.stamp(request.bytes, 2, ++number);
-    stream.out() += request.bytes;
-    while (stream.advance() == 0) stream.wait(std::nullopt);
-  };
-  constexpr int messages = 2000;
-  for (int i = 0; i < messages; ++i) round_trip();
-  const std::uint64_t before = allocations;
-  for (int i = 0; i < messages; ++i) round_trip();
-  return static_cast<double>(allocations - before) / messages;
+/// What is asked of a thread that serves, a hundred keys a message.
+struct Question {
+  Operation operation;
+  Mix mix;
+  std::uint64_t client;
+};
+constexpr std::array questions{
+    // Again, by the client that has the leases.
+    Question{Operation::claim, Mix::leased, 1},
+    Question{Operation::claim, Mix::thirds, 2},
+    // With the longest answers.
+    Question{Operation::match, Mix::stored, 2},
+};
+
+/// Allocations per message at the other end, of the question that needs most. It is asked one message at a time, and
+/// everything twice, of which the second time counts.
+double allocations_per_message(const Hub& peer) {
+  constexpr Catalogue catalogue{20'000, 2'000};
+  if (peer.decides()) fill(peer, catalogue);
+  double most = 0;
+  for (const Question& question : questions) {
+    const Requests requests(peer, question.operation, question.mix, 100, catalogue);
+    Stream stream(peer, question.operation, requests.batch());
+    constexpr std::size_t messages = 2000;
+    std::uint64_t number = 0;
+    const auto ask_all = [&] {
+      std::uint64_t next_new = first_new;
+      for (std::size_t i = 0; i < messages; ++i) {
+        requests.append(i, question.client, ++number, next_new, stream.out());
+        while (stream.advance() == 0) stream.wait(std::nullopt);
+      }
+      return next_new - first_new;
+    };
+    const std::uint64_t granted = ask_all();
+    if (peer.decides()) sweep(peer, Operation::release, {first_new, granted}, question.client);
+    const std::uint64_t before = allocations;
+    ask_all();
+    most = std::max(most, static_cast<double>(allocations - before) / messages);
+  }
+  return most;
 }
 
 double allocations_per_message_of_hub() {
   auto hub =
       registry::hub<std::uint64_t, std::uint64_t>(registry::HashMapStorage<std::uint64_t, std::uint64_t>{}).build();
+  const Hub peer("hub", free_port(), free_port());
   registry::ZmqHubConfig config;
-  const std::string port = free_port();
-  config.query_addr = "tcp://127.0.0.1:" + port;
-  config.register_addr = "tcp://127.0.0.1:*";
+  config.query_addr = "tcp://127.0.0.1:" + peer.query_address();
+  config.register_addr = "tcp://127.0.0.1:" + peer.register_address();
   auto transport = registry::ZmqHubTransport::bind(config);
   std::thread server([&] {
     is_counted = true;
     hub.serve(transport);
   });
-  double count = 0;
-  std::thread client([&] { count = allocations_per_message(port); });
-  client.join();
+  const double count = allocations_per_message(peer);
   hub.stop();
   server.join();
   return count;
@@ -155,25 +177,13 @@ double allocations_per_message_of_libzmq() {
   zmq::socket_t router(context, zmq::socket_type::router);
   const std::string port = free_port();
   router.bind("tcp://127.0.0.1:" + port);
+  const Echo echo;
   std::thread server([&] {
     is_counted = true;
-    zmq::message_t frames[3];
-    while (true) {
-      for (zmq::message_t& frame : frames) {
-        if (zmq_msg_recv(frame.handle(), router.handle(), 0) < 0) return router.close();
-      }
-      const std::size_t keys = (frames[2].size() - 6) / 10;
-      frames[2].rebuild(6 + keys);
-      std::memset(frames[2].data(), 1, frames[2].size());
-      *(static_cast<char*>(frames[2].data()) + 1) = 4;
-      zmq_msg_send(frames[0].handle(), router.handle(), ZMQ_SNDMORE);
-      zmq_msg_send(frames[1].handle(), router.handle(), ZMQ_SNDMORE);
-      zmq_msg_send(frames[2].handle(), router.handle(), 0);
-    }
+    echo.serve(router.handle());
+    router.close();
   });
-  double count = 0;
-  std::thread client([&] { count = allocations_per_message(port); });
-  client.join();
+  const double count = allocations_per_message(Hub("libzmq", port, port, false));
   context.shutdown();
   server.join();
   return count;

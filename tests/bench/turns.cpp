@@ -4,19 +4,20 @@
 // real RegistryHub::serve over the real sockets; only the transport is wrapped, to look at the clock.
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include <sys/prctl.h>
 #include <registry/registry.hpp>
 
 #include "arguments.hpp"
@@ -25,6 +26,7 @@
 #include "peers/hub.hpp"
 #include "process.hpp"
 #include "report.hpp"
+#include "servers.hpp"
 
 namespace bench {
 
@@ -83,11 +85,25 @@ constexpr std::chrono::seconds lease_ttl{5};
 /// More than two clients are granted in that time.
 constexpr std::size_t most_leases = 15'000'000;
 
-/// Whether the hub has its memory from the start, or touches each page first when it needs it.
-enum class Memory { reserved, as_needed };
+/// Whether the hub has its memory from the start, or touches each page first when it needs it, huge ones or none.
+enum class Memory { reserved, as_needed, small_pages };
+
+struct Variant {
+  Memory memory;
+  const char* word;
+  const char* name;
+};
+constexpr std::array variants{
+    Variant{Memory::reserved, "reserved", "memory reserved"},
+    Variant{Memory::as_needed, "as-needed", "memory as needed"},
+    Variant{Memory::small_pages, "small-pages", "memory as needed, without huge pages"},
+};
 
 int serve(const std::string& query, const std::string& registration, std::uint64_t capacity, Memory memory,
           Turns& turns) {
+  if (memory == Memory::small_pages && prctl(PR_SET_THP_DISABLE, 1UL, 0UL, 0UL, 0UL) != 0) {
+    throw std::system_error(errno, std::generic_category(), "switch huge pages off");
+  }
   registry::ZmqHubConfig config;
   config.query_addr = "tcp://127.0.0.1:" + query;
   config.register_addr = "tcp://127.0.0.1:" + registration;
@@ -127,18 +143,6 @@ IdleLoop idle_loop(std::chrono::nanoseconds time) {
   return longest[0];
 }
 
-void wait_for(const std::string& port) {
-  for (int attempt = 0; attempt < 1000; ++attempt) {
-    try {
-      Socket::connect(port);
-      return;
-    } catch (const std::system_error&) {
-      std::this_thread::sleep_for(std::chrono::milliseconds{10});
-    }
-  }
-  throw std::runtime_error("the hub did not start");
-}
-
 struct Workload {
   std::uint64_t capacity;
   std::uint64_t leases;
@@ -157,7 +161,7 @@ Run measure(const Workload& workload, Memory memory, Turns& turns, Began began) 
   Process hub = Process::fork(server_core, [&] {
     return serve(peer.query_address(), peer.register_address(), workload.capacity, memory, turns);
   });
-  wait_for(peer.register_address());
+  wait_for(hub, peer.register_address(), "the hub did not start");
   began(hub);
 
   // Growing and evicting: one client registers as fast as it can, two claim.
@@ -196,10 +200,11 @@ void only(Memory memory, const Workload& workload) {
 
 void run(const Arguments& arguments) {
   const Workload workload{arguments.number("entries"), arguments.number("leases"), arguments.time("seconds")};
-  const std::string& memory = arguments.text("only");
-  if (memory == "reserved") return only(Memory::reserved, workload);
-  if (memory == "as-needed") return only(Memory::as_needed, workload);
-  if (!memory.empty()) throw std::runtime_error("--only " + memory + " is neither reserved nor as-needed");
+  if (!arguments.text("only").empty()) {
+    std::vector<std::pair<std::string, Memory>> choices;
+    for (const Variant& variant : variants) choices.emplace_back(variant.word, variant.memory);
+    return only(arguments.choice("only", choices), workload);
+  }
   Report report(arguments.text("report"));
   report.begin_table(
       "The hub's loop while it grows to " + figure(static_cast<double>(workload.capacity) / 1e6) +
@@ -208,27 +213,22 @@ void run(const Arguments& arguments) {
       {"run", "longest turn, CPU ms", "p99.9 ms", "p50 ms", "longest turn, wall ms",
        "longest pass of an idle loop, CPU ms", "the same, wall ms", "registered, entries/s",
        "leases granted within s"});
-  struct Variant {
-    Memory memory;
-    const char* name;
-    std::vector<double> longest{};
-  };
-  std::array<Variant, 2> variants{{{Memory::reserved, "memory reserved"}, {Memory::as_needed, "memory as needed"}}};
+  std::array<std::vector<double>, variants.size()> longest;
   for (std::uint64_t run = 1; run <= arguments.number("runs"); ++run) {
     const IdleLoop idle = idle_loop(workload.time / 2);
-    for (Variant& variant : variants) {
+    for (std::size_t i = 0; i < variants.size(); ++i) {
       const Shared<Turns> turns;
-      const Run done = measure(workload, variant.memory, turns[0], [](const Process&) {});
-      variant.longest.push_back(turns->longest_cpu_ms());
-      report.row({std::to_string(run) + ", " + variant.name, figure(turns->longest_cpu_ms()),
+      const Run done = measure(workload, variants[i].memory, turns[0], [](const Process&) {});
+      longest[i].push_back(turns->longest_cpu_ms());
+      report.row({std::to_string(run) + ", " + variants[i].name, figure(turns->longest_cpu_ms()),
                   figure(turns->cpu.quantile_us(0.999) / 1e3), figure(turns->cpu.quantile_us(0.5) / 1e3),
                   figure(turns->longest_wall_ms()), figure(idle.cpu_ms), figure(idle.wall_ms),
                   figure(done.registered_per_second / 1e6) + " M", figure(done.granted_within_s)});
     }
   }
-  for (const Variant& variant : variants) {
-    const Spread spread = Spread::of(variant.longest);
-    report.judge(std::string{"longest turn of the hub's loop, CPU time, the longest of all runs; "} + variant.name,
+  for (std::size_t i = 0; i < variants.size(); ++i) {
+    const Spread spread = Spread::of(longest[i]);
+    report.judge(std::string{"longest turn of the hub's loop, CPU time, the longest of all runs; "} + variants[i].name,
                  at_most(5, " ms"), {spread.most, spread.least, spread.most});
   }
 }

@@ -149,3 +149,49 @@ TEST_CASE("what a hub has taken in an Asio client does not send once more where 
   }
   CHECK(asked == Keys{1, 2, 3});
 }
+
+TEST_CASE("what a hub has taken in over a connection that was silent is not sent once more where the next is refused") {
+  const auto key = CurveSecretKey::random();
+  zmq_test::MuteHub hub({zmq_test::allow(key)});
+  asio::io_context io;
+  constexpr auto timeout = 2s;
+  ZmqTransportConfig config = hub.to(key);
+  config.reconnect_interval = config.reconnect_interval_max = 200ms;
+  Client client = in(io, config, "default", timeout);
+  const auto listen_until = [&](auto done) {
+    return run_until(io, [&] {
+      hub.listen();
+      return done();
+    });
+  };
+  Completed<std::uint64_t> answered;
+  client.async_touch(Keys{1}, answered.token());
+  REQUIRE(listen_until([&] { return hub.taken_in.queries.size() == 1; }));
+  REQUIRE(hub.answer(0, as_text(count_answer(MessageType::touch_response, 0))));
+  REQUIRE(listen_until([&] { return answered.succeeded(); }));
+  // With the second of these calls the connection has been silent for too long; the other one is in progress then.
+  Completed<std::uint64_t> silent;
+  client.async_touch(Keys{2}, silent.token());
+  REQUIRE(listen_until([&] { return silent.calls == 1; }));
+  Completed<std::uint64_t> silent_again;
+  client.async_touch(Keys{3}, silent_again.token());
+  REQUIRE(listen_until([&] { return hub.taken_in.queries.size() == 3; }));
+  const SteadyTime half = zmq_test::steady_now() + timeout / 2;
+  REQUIRE(listen_until([&] { return zmq_test::steady_now() >= half; }));
+  Completed<std::uint64_t> removed;
+  client.async_remove(Keys{4}, removed.token());
+  REQUIRE(listen_until([&] { return hub.taken_in.queries.size() == 4; }));
+  hub.restart({});
+  REQUIRE(listen_until([&] { return silent_again.calls == 1; }));
+  const std::size_t refused = hub.log.texts().size();
+  REQUIRE(listen_until([&] { return hub.log.texts().size() >= refused + 2; }));
+  hub.restart({zmq_test::allow(key)});
+  REQUIRE(listen_until([&] { return removed.calls == 1; }));
+  CHECK(removed.failed_with(errc::timeout));
+  Completed<std::uint64_t> next;
+  client.async_touch(Keys{5}, next.token());
+  REQUIRE(listen_until([&] { return hub.taken_in.queries.size() >= 5; }));
+  MessageType type{};
+  REQUIRE_FALSE(Messages::decode_type(as_bytes(hub.taken_in.queries[4].message), type));
+  CHECK(type == MessageType::touch);
+}

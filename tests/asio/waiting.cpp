@@ -117,22 +117,48 @@ TEST_CASE("an asynchronous claim that has asked again and fails gives back what 
 }
 
 TEST_CASE("an asynchronous claim asks again over the connection that its client makes in place of a silent one") {
-  ScriptedHub hub;
+  const zmq_test::SocketDirectory directory;
+  std::optional<ScriptedHub> hub(directory.hub());
   asio::io_context io;
-  Client client = builder(io, hub.address()).request_timeout(300ms).build();
-  REQUIRE(introduce(hub, io, client));
+  Client client = builder(io, quick(hub->address())).request_timeout(300ms).build();
+  REQUIRE(introduce(*hub, io, client));
   Completed<BlockClaim> claimed;
-  client.async_claim({1}, 20s, claimed.token());
-  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 2; }));
+  client.async_claim({1}, 60s, claimed.token());
+  REQUIRE(hub->run(io, [&] { return hub->seen.queries.size() == 2; }));
   for (std::size_t i = 2; i < 4; ++i) {
     Completed<std::uint64_t> touched;
     client.async_touch({2}, touched.token());
-    REQUIRE(hub.run(io, [&] { return touched.calls > 0; }));
+    REQUIRE(hub->run(io, [&] { return touched.calls > 0; }));
     REQUIRE(touched.failed_with(errc::timeout));
   }
-  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 5; }));
-  REQUIRE(is_asked_again(hub, 1, 4));
-  hub.answer(4, claim_answer({granted}));
+  REQUIRE(hub->run(io, [&] { return hub->seen.queries.size() == 5; }));
+  REQUIRE(is_asked_again(*hub, 1, 4));
+  // And so it does after that one.
+  hub.emplace(directory.hub());
+  REQUIRE(hub->run(io, [&] { return hub->seen.queries.size() == 1; }));
+  REQUIRE(hub->type(0) == MessageType::claim);
+  hub->answer(0, claim_answer({granted}));
+  REQUIRE(hub->run(io, [&] { return claimed.calls > 0; }));
+  REQUIRE(claimed.succeeded());
+}
+
+TEST_CASE("an asynchronous claim that waits asks again where another call's answer was too long for the connection") {
+  ScriptedHub hub;
+  ZmqTransportConfig address = quick(hub.address());
+  address.max_message_size = 1'000;
+  asio::io_context io;
+  Client client = builder(io, address).close_timeout(0ns).build();
+  REQUIRE(introduce(hub, io, client));
+  Completed<BlockClaim> claimed;
+  client.async_claim({1}, 60s, claimed.token());
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 2; }));
+  Completed<std::uint64_t> touched;
+  client.async_touch({2}, touched.token());
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 3; }));
+  hub.answer(2, text_answer(MessageType::error_response, std::string(2'000, 'x')));
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 4; }));
+  REQUIRE(is_asked_again(hub, 1, 3));
+  hub.answer(3, claim_answer({granted}));
   REQUIRE(hub.run(io, [&] { return claimed.calls > 0; }));
   REQUIRE(claimed.succeeded());
 }

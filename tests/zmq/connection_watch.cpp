@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is told to the watches of connections that nobody uses.
+// What the watches of connections are told, and what they make of it.
 #include "support/catch.hpp"
 #include "zmq/keys.hpp"
 #include "zmq/sockets.hpp"
@@ -7,6 +7,7 @@
 #include <poll.h>
 
 #include <chrono>
+#include <cstddef>
 #include <future>
 #include <stdexcept>
 #include <string>
@@ -14,9 +15,11 @@
 #include <zmq.hpp>
 
 #include <registry/transport/zmq.hpp>
+#include <registry/transport/zmq_client_socket.hpp>
 #include <registry/transport/zmq_config.hpp>
 #include <registry/transport/zmq_connection_watch.hpp>
 #include <registry/transport/zmq_hub.hpp>
+#include <registry/transport/zmq_socket.hpp>
 
 using namespace registry;
 using namespace zmq_test;
@@ -100,6 +103,61 @@ class Wanderer {
   detail::ConnectionWatch watch_;
 };
 
+/// A client's connection for queries, watched, over which answers of up to 100 bytes may come.
+class Customer {
+ public:
+  explicit Customer(const SocketDirectory& directory) {
+    ZmqTransportConfig config;
+    config.query_addr = directory.hub().query_addr;
+    config.reconnect_interval = 10ms;
+    config.max_message_size = 100;
+    opened_ = detail::open_client_socket(context_, zmq::socket_type::dealer, config, detail::Hears::everything);
+    opened_.socket.set(zmq::sockopt::rcvtimeo, static_cast<int>(std::chrono::milliseconds(limit).count()));
+  }
+
+  detail::ConnectionWatch& watch() { return *opened_.watch; }
+  void send() { opened_.socket.send(zmq::str_buffer("question")); }
+  bool receive() {
+    zmq::message_t answer;
+    return opened_.socket.recv(answer).has_value();
+  }
+
+  /// Until the watch says so, as one who waits for an answer; false if that takes too long.
+  bool hears(detail::ConnectionNews news) {
+    return eventually([&] {
+      detail::ready_events(opened_.socket);
+      return watch().update(steady_now()) == news;
+    });
+  }
+
+ private:
+  zmq::context_t context_;
+  detail::ClientSocket opened_;
+};
+
+/// A ROUTER that answers.
+class Answering {
+ public:
+  explicit Answering(const SocketDirectory& directory) : socket_(context_, zmq::socket_type::router) {
+    socket_.set(zmq::sockopt::linger, 0);
+    socket_.set(zmq::sockopt::rcvtimeo, static_cast<int>(std::chrono::milliseconds(limit).count()));
+    socket_.bind(directory.hub().query_addr);
+  }
+
+  /// Answers the next question, if one comes.
+  bool answer(std::size_t size) {
+    zmq::message_t sender;
+    zmq::message_t question;
+    if (!socket_.recv(sender) || !socket_.recv(question)) return false;
+    socket_.send(sender, zmq::send_flags::sndmore);
+    return socket_.send(zmq::message_t(size), zmq::send_flags::none).has_value();
+  }
+
+ private:
+  zmq::context_t context_;
+  zmq::socket_t socket_;
+};
+
 struct LongQuery : Query {
   bool waits() const { return true; }
 };
@@ -121,6 +179,60 @@ TEST_CASE("a watch can be told more, and less again") {
   one.hear(detail::Hears::refusals);
   one.lose_connections(2);
   CHECK_FALSE(has_news(one.watch()));
+}
+
+TEST_CASE("a refusal is heard also while its watch is told more or less") {
+  const auto key = CurveSecretKey::random();
+  KeyedHub hub({});
+  ZmqTransportConfig config = hub.to(key);
+  config.reconnect_interval = config.reconnect_interval_max = limit;
+  for (int round = 0; round < 20; ++round) {
+    zmq::context_t context;
+    const auto opened = detail::open_client_socket(context, zmq::socket_type::dealer, config, detail::Hears::refusals);
+    REQUIRE(eventually([&] {
+      // Not too often: libzmq takes its time to close what these open.
+      for (int i = 0; i < 10 && !opened.watch->is_refused(); ++i) {
+        opened.watch->hear(detail::Hears::everything);
+        opened.watch->hear(detail::Hears::refusals);
+      }
+      return opened.watch->is_refused();
+    }));
+  }
+}
+
+TEST_CASE("a connection that libzmq gives up after a message that is too long is made anew") {
+  const SocketDirectory directory;
+  Answering hub(directory);
+  Customer client(directory);
+  client.send();
+  REQUIRE(hub.answer(101));
+  REQUIRE(client.hears(detail::ConnectionNews::replaced));
+  client.send();
+  REQUIRE(hub.answer(100));
+  REQUIRE(client.receive());
+}
+
+TEST_CASE("a connection that libzmq makes anew by itself is left to it, with what was sent meanwhile") {
+  const SocketDirectory directory;
+  Customer client(directory);
+  {
+    Answering hub(directory);
+    client.send();
+    REQUIRE(hub.answer(100));
+    REQUIRE(client.receive());
+  }
+  REQUIRE(eventually([&] {
+    CHECK(client.watch().update(steady_now()) == detail::ConnectionNews::none);
+    return client.watch().due().has_value();
+  }));
+  client.send();
+  REQUIRE(eventually([&] {
+    CHECK(client.watch().update(steady_now()) == detail::ConnectionNews::none);
+    return !client.watch().due();
+  }));
+  Answering hub(directory);
+  REQUIRE(hub.answer(100));
+  REQUIRE(client.receive());
 }
 
 TEST_CASE("a connection that is kept for later calls is no longer watched for the call that waited") {

@@ -292,7 +292,7 @@ class RestartedHub {
   std::unique_ptr<KeyedHub> hub;
 };
 
-/// One that takes in what it is asked, and answers nothing.
+/// One that takes in what it is asked, and answers nothing by itself.
 class MuteHub {
  public:
   explicit MuteHub(std::vector<CurveAllowedClient> allowed) { restart(std::move(allowed)); }
@@ -317,6 +317,10 @@ class MuteHub {
   void listen() {
     transport_->wait(std::chrono::milliseconds{1});
     transport_->drain(taken_in);
+  }
+
+  bool answer(std::size_t query, std::string_view message) {
+    return zmq_test::answer(*transport_, taken_in.queries.at(query), message);
   }
 
   Recorder taken_in;

@@ -593,8 +593,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// What travelled together has got no answer: for a while it might be because it did.
   void travel_alone(SteadyTime time) { join_from_ = time + core_.options().request_timeout; }
 
-  /// libzmq gives a connection up for good (after an answer above max_message_size, for instance) and does not say so:
-  /// one that has been silent for two timeouts, one after the other, is made anew.
+  /// Nobody says so of a connection over which nothing comes any more, and there may be a better one: one that has been
+  /// silent for two timeouts, one after the other, is made anew.
   void suspect(SteadyTime sent_at, SteadyTime time) {
     if (core_.echoes_envelopes() != true) return;
     if (!silent_since_) {
@@ -607,7 +607,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void follow_connections(SteadyTime time) {
     const ConnectionNews news = queries_socket_->update(time);
     if (news != ConnectionNews::none) ask_again(time);
-    if (news == ConnectionNews::replaced) send_anew(queries_socket_->watch->lost_from());
+    if (news == ConnectionNews::replaced) send_anew(std::max(queries_socket_->watch->lost_from(), connected_at_));
   }
 
   /// What waits at the hub was lost with a connection, or its answer will be: it is asked for again over the new one.
@@ -643,6 +643,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
           max_answer_frames);
       queries_socket_->close(abandoned_linger);
       queries_socket_ = std::move(fresh);
+      // It is waited for still in this turn, and tells nothing to who has never asked.
+      queries_socket_->update(time);
     } catch (const RegistryError& error) {
       if (!std::exchange(is_without_connection_, true)) {
         log(std::string{"a new connection for queries could not be made and is tried again: "} + error.what());
@@ -650,6 +652,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       return false;
     }
     silent_since_.reset();
+    connected_at_ = time;
     is_spent_ = is_without_connection_ = false;
     ask_again(time);
     return true;
@@ -878,7 +881,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   bool send(AsioZmqSocket& to, ByteView first, ByteView second) {
     // What a refused connection takes is lost, for as long as libzmq has not taken it down.
-    if (to.watch->due()) return false;
+    if (to.watch->is_refused()) return false;
     const std::array<ByteView, 2> frames{first, second};
     const int failure = to.outbox.send(to.socket, frames);
     if (failure != 0 && failure != EAGAIN) throw zmq::error_t(failure);
@@ -936,10 +939,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   /// Whether a socket is ready for what is expected of it. Asking is the last thing done before waiting.
   bool has_work() {
-    const bool may_send = !queries_socket_->watch->due();
+    const bool may_send = !queries_socket_->watch->is_refused();
     const int wanted = (in_flight_ > 0 ? ZMQ_POLLIN : 0) | (is_blocked_ && may_send ? ZMQ_POLLOUT : 0);
     const bool queries = expects_queries() && (ready_events(queries_socket_->socket) & wanted) != 0;
-    const bool registrations = wants_room_for_batches() && !registrations_socket_->watch->due() &&
+    const bool registrations = wants_room_for_batches() && !registrations_socket_->watch->is_refused() &&
                                (ready_events(registrations_socket_->socket) & ZMQ_POLLOUT) != 0;
     return queries || registrations;
   }
@@ -1063,6 +1066,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   bool is_spent_ = false;    // the query socket may hold answers that must not be taken for others
   bool is_without_connection_ = false;
   std::optional<SteadyTime> silent_since_;
+  SteadyTime connected_at_ = SteadyTime::min();  // what was sent before went over another connection
 
   std::optional<Close> close_;
   SteadyTime close_at_{};

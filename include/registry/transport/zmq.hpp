@@ -157,7 +157,7 @@ class ZmqTransport {
     using Socket::Socket;
     detail::Inbox inbox{detail::max_answer_frames};
     /// Its last query was not answered. After a second one in a row it is replaced: libzmq gives a connection up for
-    /// good (after an answer above max_message_size, for instance) and does not say so.
+    /// good (after an answer above max_message_size, for instance), and most are not watched for that.
     bool is_suspect = false;
     std::unique_ptr<Connection> next;  // among the idle ones
   };
@@ -195,7 +195,7 @@ class ZmqTransport {
     static bool is_refused(Connection& connection) {
       if (!connection.watch) return false;
       connection.watch->update(std::chrono::steady_clock::now());
-      return connection.watch->due().has_value();
+      return connection.watch->is_refused();
     }
 
     /// For a connection that may not be used for long: nobody reads what its watch is told. False if it is of no use:
@@ -269,7 +269,7 @@ class ZmqTransport {
       while (true) {
         if (to.watch) to.watch->update(std::chrono::steady_clock::now());
         // What a refused connection takes is lost, for as long as libzmq has not taken it down.
-        if (!to.watch || !to.watch->due()) {
+        if (!to.watch || !to.watch->is_refused()) {
           const int failure = to.send(frames);
           if (failure == 0) return Wait::ready;
           if (failure != EAGAIN) throw zmq::error_t(failure);
@@ -390,6 +390,8 @@ class ZmqTransport {
             sent_at = now();
             continue;
           }
+          // The watch may have asked the socket, too, which has not said it again then.
+          if ((detail::ready_events(connection.socket) & ZMQ_POLLIN) != 0) continue;
           if (const Wait outcome = state_->sleep(connection, deadline); outcome != Wait::ready) return outcome;
         }
       } else if (state_->closed) {

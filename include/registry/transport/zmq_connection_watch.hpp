@@ -23,12 +23,13 @@ namespace registry::detail {
 enum class ConnectionNews {
   none,
   renewed,   ///< it was lost and stands again: what was sent over it before may be lost
-  replaced,  ///< it was refused and is being made anew: what was sent over it before is lost, or may be: see
-             ///< `lost_from`
+  replaced,  ///< it was refused or given up and is being made anew: what was sent over it before is lost, or may be:
+             ///< see `lost_from`
 };
 
 /// What a watch is told of.
 enum class Hears {
+  /// Where nobody asks for long it piles up: some 400 bytes each time that the connection is lost and made anew.
   everything,
   /// Of what libzmq does not mend by itself, which therefore is the last that it tells until the watch is asked: where
   /// nobody asks for long, nothing piles up.
@@ -36,8 +37,10 @@ enum class Hears {
 };
 
 /// Hears of what becomes of the connection of a client's socket. One that is lost libzmq makes anew by itself, but not
-/// one whose handshake failed, for instance because the hub does not know the client's key: that is made anew here,
-/// after a pause that doubles for as long as it fails. To be used by who may use the socket, and gone before it closes.
+/// one whose handshake failed, for instance because the hub does not know the client's key, nor one over which
+/// something came that it does not take, for instance an answer above max_message_size: these are made anew here, after
+/// a pause that doubles for as long as the handshake fails. To be used by who may use the socket, and gone before it
+/// closes.
 class ConnectionWatch {
  public:
   /// `has_stood`: whether the connection may stand already. Throws RegistryError{TransportError}, for instance if the
@@ -63,11 +66,13 @@ class ConnectionWatch {
   /// From now on it is told of this. Throws as the constructor does, and is of no use then.
   void hear(Hears what) {
     if (std::exchange(hears_, what) == what) return;
+    // libzmq lets nothing happen between the end of the one and the beginning of the other; what it has told the one
+    // until then is there.
+    zmq::socket_t events = open();
     update(std::chrono::steady_clock::now());
     // What it was not told of may have been anything.
     has_stood_ = true;
-    close();
-    events_ = open();
+    events_ = std::move(events);
     descriptor_ = event_descriptor(events_);
   }
 
@@ -77,7 +82,10 @@ class ConnectionWatch {
   /// Whether the connection stands, or may, or did.
   bool has_stood() const noexcept { return has_stood_; }
 
-  /// While the connection is refused: when it is made anew.
+  /// Whether the connection was refused and has not been made anew since.
+  bool is_refused() const noexcept { return is_refused_; }
+
+  /// While the connection is refused, or may have been given up: when it is made anew, if it has to be.
   std::optional<SteadyTime> due() const noexcept { return due_; }
 
   /// What was sent from this time on, before the connection was replaced, was certainly not taken in: there was none
@@ -89,8 +97,11 @@ class ConnectionWatch {
     bool is_renewed = false;
     while (inbox_.receive(events_) != Inbox::Received::nothing) is_renewed = take(now) || is_renewed;
     if (due_ && *due_ <= now) {
-      reconnect(now);
-      return ConnectionNews::replaced;
+      if (is_refused_ || is_given_up()) {
+        reconnect(now);
+        return ConnectionNews::replaced;
+      }
+      due_.reset();
     }
     return is_renewed ? ConnectionNews::renewed : ConnectionNews::none;
   }
@@ -111,7 +122,8 @@ class ConnectionWatch {
       events.set(zmq::sockopt::rcvhwm, 0);
       // Few and far between, so that they do not pile up where somebody asks now and then: each takes a handshake.
       constexpr int refusals = ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
-      const int wanted = hears_ == Hears::refusals ? refusals : refusals | ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+      constexpr int everything = refusals | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
+      const int wanted = hears_ == Hears::refusals ? refusals : everything;
       if (zmq_socket_monitor(socket_.handle(), address.c_str(), wanted) != 0) throw zmq::error_t();
       // Not before: libzmq ends the process if a context ends with a connection to what was never bound, and no room.
       events.connect(address);
@@ -129,8 +141,10 @@ class ConnectionWatch {
     if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
       pause_ = first_pause_;
       due_.reset();
+      is_refused_ = false;
       return std::exchange(has_stood_, true);
     }
+    is_refused_ = is_refused_ || event != ZMQ_EVENT_DISCONNECTED;
     if (due_) return false;
     // A try does not take so long: the connection has stood meanwhile.
     if (now - tried_at_ > 2 * longest_pause_) pause_ = first_pause_;
@@ -138,8 +152,14 @@ class ConnectionWatch {
     return false;
   }
 
+  /// Asked a while after the connection was lost, and without a new one. libzmq does not say whether it makes one, but
+  /// only as long as it does, it takes messages, up to the high-water mark: those of a connection that stands there are
+  /// lost with it. A socket that nobody waits for meanwhile may not know yet.
+  bool is_given_up() { return (ready_events(socket_) & ZMQ_POLLOUT) == 0; }
+
   void reconnect(SteadyTime now) {
     due_.reset();
+    is_refused_ = false;
     tried_at_ = now;
     pause_ = std::min(2 * pause_, longest_pause_);
     if (std::exchange(has_stood_, hears_ == Hears::refusals)) lost_from_ = now;
@@ -156,6 +176,7 @@ class ConnectionWatch {
   std::chrono::milliseconds longest_pause_;
   std::chrono::milliseconds pause_;
   std::optional<SteadyTime> due_;
+  bool is_refused_ = false;
   SteadyTime tried_at_{};  // anew
   SteadyTime lost_from_ = SteadyTime::min();
   bool has_stood_;  // or may have: so it is where it is not told of

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -95,15 +96,25 @@ class ZmqHubTransport {
     Duration registrations = slice * slices(has_registrations, has_queries);
     constexpr auto over = Duration::zero();
     auto start = Clock::now();
-    const auto spend = [&](Duration& rest, bool& has_left, bool came) {
+    bool had_queries = false;
+    bool had_registrations = false;
+    const auto spend = [&](Duration& rest, bool& has_left, bool& had, bool came) {
       const auto end = Clock::now();
       rest = came ? rest - (end - start) : over;
       has_left = came;
+      had = had || came;
       start = end;
     };
     while (queries > over || registrations > over) {
-      if (queries > over) spend(queries, state_->has_queries_left, hand_over_query(handler));
-      if (registrations > over) spend(registrations, state_->has_registrations_left, hand_over_registration(handler));
+      if (queries > over) spend(queries, state_->has_queries_left, had_queries, hand_over_query(handler));
+      if (registrations > over) {
+        spend(registrations, state_->has_registrations_left, had_registrations, hand_over_registration(handler));
+      }
+    }
+    // Beside a flood this thread would keep a core that libzmq's shares for as long as it may, some milliseconds, and
+    // whoever asks would wait for that, there and back.
+    if (had_queries && had_registrations && (state_->has_queries_left || state_->has_registrations_left)) {
+      std::this_thread::yield();
     }
   }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The benchmark: installs what is missing, builds (Release), starts every server that it measures itself, on the
-# loopback, and stops it; leaves a table and plots in BUILD_DIR/report. Some 35 minutes, and two cores for itself: the
+# loopback, and stops it; leaves a table and plots in BUILD_DIR/report. Some 50 minutes, and two cores for itself: the
 # servers run on the first, what asks them on the second.
 #   --runs N          how often what is compared is measured, in turn (5)
 #   --seconds S       how long each time (1)

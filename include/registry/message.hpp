@@ -103,8 +103,8 @@ inline constexpr std::uint64_t hub_insists_on_holder = 1;
 /// How a hub begins to say that the CURVE key of a connection does not allow what came by it.
 inline constexpr std::string_view key_may_not_use = "this client's key may not use namespace";
 
-/// How a hub begins to say that it has refused what waited in vain for a registration. Whoever asks the
-/// same again is answered.
+/// How a hub begins to say that it has refused what waited in vain for a registration. Whoever asks the same again is
+/// answered, unless more is missing since.
 inline constexpr std::string_view registration_missing = "the registration that this must follow has not arrived";
 
 /// The name of the catalogue that a client sees when it names none.

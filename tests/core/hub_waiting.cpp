@@ -270,6 +270,43 @@ TEST_CASE("a remove overtakes no registration that another call of its client ha
   }
 }
 
+TEST_CASE("a registration that was lost for good holds up removals for a while, and then no more") {
+  TestHub<> hub(waiting_for(1s));
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}});
+  alice.sequence = 2;  // the second is never sent again
+  hub.put(alice, {{3, 30, {}}});
+  remove_after(hub, alice, 3, {1});
+  hub.pass(1s);
+  hub.tick();
+  REQUIRE(hub.replies.size() == 1);
+  CHECK_FALSE(TestHub<>::error_text(hub.replies[0].message).empty());
+  hub.pass(10s - 1ns);
+  remove_after(hub, alice, 3, {2});
+  CHECK(hub.replies.size() == 1);
+  hub.pass(1ns);
+  remove_after(hub, alice, 3, {3});
+  REQUIRE(hub.replies.size() == 2);
+  CHECK(removed(hub.replies[1]) == 1);
+}
+
+TEST_CASE("a remove waits for what was pushed before an acknowledged registration that came sooner") {
+  TestHub<> hub(waiting_for(1s));
+  Asker alice = client(1);
+  Bytes envelope;
+  Envelope ours{++alice.request, *alice.id, std::nullopt, alice.name_space};
+  ours.sequence = 2;
+  ours.encode(envelope);
+  hub.query(alice.sender, {envelope}, TestHub<>::registration({{8, 80, {}}}));
+  REQUIRE(hub.replies.size() == 1);
+  remove_after(hub, alice, 1, {7});
+  CHECK(hub.replies.size() == 1);
+  hub.put(alice, {{7, 70, {}}});
+  REQUIRE(hub.replies.size() == 2);
+  CHECK(removed(hub.replies[1]) == 1);
+  CHECK(hub.core.policy().find(7) == nullptr);
+}
+
 TEST_CASE("a refusal after a wait that reaches nobody takes back no lease") {
   TestHub<> hub(waiting_for(1s));
   Asker alice = client(1);

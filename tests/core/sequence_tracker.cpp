@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <registry/core/sequence_tracker.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 
+#include "core/times.hpp"
 #include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
 
 using namespace registry;
+using namespace std::chrono_literals;
+using registry::test::start;
 
 namespace {
 
@@ -181,36 +185,55 @@ TEST_CASE("what is passed over is waited for no more") {
   SequenceTracker sequences(10);
   sequences.note(alice, 1);
   sequences.note(alice, 5);
-  sequences.pass_over(alice, 3);
+  sequences.pass_over(alice, 3, start, start + 10s);
   CHECK(sequences.has_applied(alice, 3));
   CHECK_FALSE(sequences.has_applied(alice, 4));
-  sequences.pass_over(alice, 2);
+  sequences.pass_over(alice, 2, start, start + 10s);
   CHECK(sequences.has_applied(alice, 3));
-  sequences.pass_over(alice, 4);
+  sequences.pass_over(alice, 4, start, start + 10s);
   CHECK(sequences.has_applied(alice, 5));
-  sequences.pass_over(bob, 7);
+  sequences.pass_over(bob, 7, start, start + 10s);
   CHECK(sequences.has_applied(bob, 7));
   CHECK_FALSE(sequences.has_applied(bob, 8));
 }
 
 TEST_CASE("what is passed over has not come, and is missing until it has or the client knows that it was") {
   SequenceTracker sequences(10);
-  CHECK_FALSE(sequences.has_come(alice, 1, 0));
+  CHECK_FALSE(sequences.has_come(alice, 1, 0, start));
   sequences.note(alice, 5);  // those before it went to another hub
-  CHECK(sequences.has_come(alice, 5, 0));
+  CHECK(sequences.has_come(alice, 5, 0, start));
   sequences.note(alice, 7);
-  sequences.pass_over(alice, 6);
-  CHECK_FALSE(sequences.has_come(alice, 6, 0));
-  CHECK_FALSE(sequences.has_come(alice, 7, 0));
-  CHECK(sequences.has_come(alice, 7, 6));
-  CHECK_FALSE(sequences.has_come(alice, 8, 6));
+  sequences.pass_over(alice, 6, start, start + 10s);
+  CHECK_FALSE(sequences.has_come(alice, 6, 0, start));
+  CHECK_FALSE(sequences.has_come(alice, 7, 0, start));
+  CHECK(sequences.has_come(alice, 7, 6, start));
+  CHECK_FALSE(sequences.has_come(alice, 8, 6, start));
   sequences.note(alice, 6);
-  CHECK(sequences.has_come(alice, 7, 0));
+  CHECK(sequences.has_come(alice, 7, 0, start));
   SECTION("of a client that was passed over before anything came of it, too") {
-    sequences.pass_over(bob, 3);
-    CHECK_FALSE(sequences.has_come(bob, 3, 0));
+    sequences.pass_over(bob, 3, start, start + 10s);
+    CHECK_FALSE(sequences.has_come(bob, 3, 0, start));
     sequences.note(bob, 5);
-    CHECK(sequences.has_come(bob, 5, 0));
+    CHECK_FALSE(sequences.has_come(bob, 5, 0, start));
+    CHECK_FALSE(sequences.has_come(bob, 3, 0, start + 10s - 1ns));
+    CHECK(sequences.has_come(bob, 3, 0, start + 10s));
+    // Number 4 is missing as well; nobody has waited for that.
+    CHECK_FALSE(sequences.has_come(bob, 5, 0, start + 10s));
+    sequences.pass_over(bob, 5, start + 10s, start + 20s);
+    CHECK(sequences.has_come(bob, 5, 0, start + 20s));
+  }
+  SECTION("of one whose first registration was acknowledged, and so came by another way") {
+    constexpr bool keeps_order = false;
+    sequences.note(bob, 2, keeps_order);
+    CHECK_FALSE(sequences.has_come(bob, 2, 0, start));
+    sequences.note(bob, 1);
+    CHECK(sequences.has_come(bob, 2, 0, start));
+  }
+  SECTION("but not what the client no longer asks about") {
+    sequences.note(alice, 9);
+    CHECK_FALSE(sequences.has_come(alice, 9, 0, start));
+    sequences.settle(alice, 9);
+    CHECK(sequences.has_come(alice, 9, 0, start));
   }
 }
 
@@ -237,7 +260,7 @@ TEST_CASE("what comes when it is waited for no more, and a later one has come, m
   SequenceTracker sequences(10);
   sequences.note(alice, 1);
   sequences.note(alice, 3);
-  sequences.pass_over(alice, 5);
+  sequences.pass_over(alice, 5, start, start + 10s);
   // Late, but still in its place: nothing has come behind it.
   for (const std::uint64_t n : {4U, 5U, 6U}) CHECK(sequences.arrival(alice, n, false) == Arrival::first);
   CHECK(sequences.arrival(alice, 2, false) == Arrival::unknown);
@@ -246,12 +269,12 @@ TEST_CASE("what comes when it is waited for no more, and a later one has come, m
   CHECK(sequences.arrival(alice, 3, false) == Arrival::repeated);
   // Who follows this one waits for it.
   CHECK(sequences.arrival(alice, 6, false) == Arrival::first);
-  sequences.pass_over(alice, 2);
+  sequences.pass_over(alice, 2, start, start + 10s);
   CHECK(sequences.arrival(alice, 5, false) == Arrival::unknown);
   sequences.note(alice, 5);
   CHECK(sequences.arrival(alice, 5, false) == Arrival::repeated);
   SECTION("also of a client of which nothing else is known") {
-    sequences.pass_over(bob, 2);
+    sequences.pass_over(bob, 2, start, start + 10s);
     CHECK(sequences.arrival(bob, 2, false) == Arrival::first);
     sequences.note(bob, 3);
     for (const std::uint64_t n : {1U, 2U}) CHECK(sequences.arrival(bob, n, false) == Arrival::unknown);
@@ -299,7 +322,7 @@ TEST_CASE("what a client sent before it was known may have come to another hub")
     CHECK(sequences.arrival(alice, 9, true) == Arrival::repeated);
   }
   SECTION("known by what is passed over") {
-    sequences.pass_over(alice, 7);
+    sequences.pass_over(alice, 7, start, start + 10s);
     CHECK(sequences.arrival(alice, 7, true) == Arrival::unknown);
     CHECK(sequences.arrival(alice, 8, false) == Arrival::first);
   }
@@ -317,7 +340,7 @@ TEST_CASE("how far a client's registrations have come is told from the first tha
   CHECK(sequences.applied_from(alice, 7) == 6);
   CHECK(sequences.applied_from(alice, 8) == 8);
   // Passed over is not applied.
-  sequences.pass_over(alice, 7);
+  sequences.pass_over(alice, 7, start, start + 10s);
   CHECK(sequences.applied_from(alice, 5) == 6);
 }
 

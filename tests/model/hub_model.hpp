@@ -66,9 +66,9 @@ class ModelOfSequences {
     return known_.contains(client) && sequence <= known_.at(client).mark;
   }
 
-  void note(std::size_t client, std::uint64_t sequence, const std::optional<Outcomes>& refused) {
+  void note(std::size_t client, std::uint64_t sequence, const std::optional<Outcomes>& refused, bool keeps_order) {
     Client& one = speak(client, sequence - 1);
-    if (one.come.empty()) one.start = sequence - 1;
+    if (one.come.empty() && keeps_order && one.passed_over.empty()) one.start = std::max(one.start, sequence - 1);
     one.come.insert(sequence);
     while (one.come.contains(one.mark + 1)) ++one.mark;
     if (refused) one.refused[sequence] = *refused;
@@ -82,12 +82,10 @@ class ModelOfSequences {
   }
 
   /// Whether none is missing up to this one, but for what went to another hub and what the client was told of.
-  bool is_whole(std::size_t client, std::uint64_t sequence, std::uint64_t told) const {
+  bool is_whole(std::size_t client, std::uint64_t sequence, std::uint64_t told, SteadyTime now) const {
     if (!known_.contains(client)) return false;
     const Client& one = known_.at(client);
-    std::uint64_t n = std::max(one.start, told) + 1;
-    while (n <= sequence && one.come.contains(n)) ++n;
-    return n > sequence;
+    return one.whole_from(std::max({one.start, told, now >= one.lost_at ? one.missing : 0})) >= sequence;
   }
 
   /// Up to which one the client knows that something was missing when it asked this.
@@ -101,8 +99,14 @@ class ModelOfSequences {
     speak(client, 0).told[question] = sequence;
   }
 
-  void pass_over(std::size_t client, std::uint64_t sequence) {
+  /// By `lost_at` what is missing up to there is lost.
+  void pass_over(std::size_t client, std::uint64_t sequence, SteadyTime now, SteadyTime lost_at) {
     Client& one = speak(client, sequence);
+    if (now >= one.lost_at) one.start = std::max(one.start, one.missing);
+    if (one.missing <= one.whole_from(one.start)) {
+      one.missing = sequence;
+      one.lost_at = lost_at;
+    }
     for (std::uint64_t n = 1; n <= sequence; ++n) one.passed_over.insert(n);
     one.mark = std::max(one.mark, sequence);
     while (one.come.contains(one.mark + 1)) ++one.mark;
@@ -117,6 +121,7 @@ class ModelOfSequences {
   void settle(std::size_t client, std::uint64_t first) {
     if (!known_.contains(client)) return;
     Client& one = speak(client, 0);
+    if (first > 0) one.start = std::max(one.start, first - 1);
     for (; !one.refused.empty() && one.refused.begin()->first < first; one.refused.erase(one.refused.begin())) {
       one.settled = std::max(one.settled, one.refused.begin()->first);
     }
@@ -146,6 +151,8 @@ class ModelOfSequences {
  private:
   struct Client {
     std::uint64_t start = 0;
+    std::uint64_t missing = 0;
+    SteadyTime lost_at = {};
     std::uint64_t mark = 0;
     std::map<std::string, std::uint64_t> told;
     std::set<std::uint64_t> come;
@@ -153,6 +160,11 @@ class ModelOfSequences {
     std::map<std::uint64_t, Outcomes> refused;
     std::uint64_t settled = 0;
     std::uint64_t spoke = 0;
+
+    std::uint64_t whole_from(std::uint64_t n) const {
+      while (come.contains(n + 1)) ++n;
+      return n;
+    }
   };
 
   Client& speak(std::size_t client, std::uint64_t mark_of_new) {
@@ -357,7 +369,7 @@ class HubModel {
   void register_acknowledged(const Question& question, const std::vector<ModelEntry>& entries) {
     const bool waits = in_its_turn(question, Kind{}, [=, this] {
       if (is_too_much(question, entries.size())) return;
-      answer(question, register_text(question.sequence ? store_once(question, *question.sequence, entries)
+      answer(question, register_text(question.sequence ? store_once(question, *question.sequence, entries, !is_pushed)
                                                        : store_all(question, entries, false)));
     });
     if (!waits && question.sequence) carry_out_what_waited();
@@ -372,9 +384,9 @@ class HubModel {
       return;
     }
     if (!is_dropped) {
-      store_once(question, *question.sequence, entries);
+      store_once(question, *question.sequence, entries, is_pushed);
     } else if (!sequences_.has_come(question.who.peer, *question.sequence)) {
-      sequences_.note(question.who.peer, *question.sequence, Outcomes{});
+      sequences_.note(question.who.peer, *question.sequence, Outcomes{}, is_pushed);
     }
     carry_out_what_waited();
   }
@@ -415,7 +427,8 @@ class HubModel {
         first.carry_out();
         continue;
       }
-      sequences_.pass_over(question.who.peer, *question.after);
+      sequences_.pass_over(
+          question.who.peer, *question.after, now_.lease, now_.lease + 10 * options_.registration_wait);
       if (first.kind.removal) sequences_.tell_missing(question.who.peer, *question.after, *first.kind.removal);
       answer(question, error_text("the registration that this must follow has not arrived within " +
                                   std::to_string(wait.count()) + " ms"));
@@ -537,6 +550,9 @@ class HubModel {
     Kind kind;
     std::size_t bytes;
   };
+  /// What is pushed comes in order; what travels as a query comes by another way.
+  static constexpr bool is_pushed = true;
+
   enum class Acquired { granted, leased, full, client_full };
 
   static bool contains(const Statuses& statuses, OffloadStatus status) {
@@ -772,7 +788,7 @@ class HubModel {
   /// What it must follow.
   bool has_come(const Question& question, const Kind& kind) const {
     const std::size_t client = question.who.peer;
-    return kind.removal ? sequences_.is_whole(client, *question.after, kind.told)
+    return kind.removal ? sequences_.is_whole(client, *question.after, kind.told, now_.lease)
                         : sequences_.has_applied(client, *question.after);
   }
 
@@ -787,7 +803,8 @@ class HubModel {
     }
   }
 
-  Outcomes store_once(const Question& question, std::uint64_t sequence, const std::vector<ModelEntry>& entries) {
+  Outcomes store_once(const Question& question, std::uint64_t sequence, const std::vector<ModelEntry>& entries,
+                      bool has_been_pushed) {
     const std::size_t client = question.who.peer;
     sequences_.hear_of(client);
     if (sequences_.has_come(client, sequence)) {
@@ -806,7 +823,7 @@ class HubModel {
     overtaken += is_overtaken ? 1U : 0U;
     const Outcomes outcomes = store_all(question, entries, question.is_resent || is_overtaken);
     const bool is_whole = std::ranges::count(outcomes, RegisterStatus::stored) == std::ssize(outcomes);
-    sequences_.note(client, sequence, is_whole ? std::nullopt : std::optional{outcomes});
+    sequences_.note(client, sequence, is_whole ? std::nullopt : std::optional{outcomes}, has_been_pushed);
     return outcomes;
   }
 

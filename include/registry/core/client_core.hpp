@@ -517,14 +517,15 @@ class ClientCore {
   /// Takes in what a sync has brought.
   SyncFollowUp<K> synced(const Sync& call, const SyncAnswer& answer, SteadyTime now) {
     const bool is_new = incarnation_ && *incarnation_ != answer.incarnation;
-    if (incarnation_ != answer.incarnation) hubs_met_.add();
-    incarnation_ = answer.incarnation;
-    insists_ = (answer.flags & hub_insists_on_holder) != 0;
     if (is_new) {
       cache_.clear();
       registered_.clear();
+      // First: where there is no memory for it, this is a new hub the next time, too.
       close_gaps();
     }
+    if (incarnation_ != answer.incarnation) hubs_met_.add();
+    incarnation_ = answer.incarnation;
+    insists_ = (answer.flags & hub_insists_on_holder) != 0;
     const std::uint64_t whole = answer.first_refusal == 0 ? answer.applied : answer.first_refusal - 1;
     while (!unconfirmed_.empty() && unconfirmed_.first().sequence <= std::min(whole, answer.applied)) settle_first();
     SyncFollowUp<K> next{is_new, is_new || answer.applied >= call.first, answer.applied + 1,

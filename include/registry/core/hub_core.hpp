@@ -80,7 +80,7 @@ class HubCore {
     const QueryAsker asker =
         ours ? QueryAsker::of(*ours)
              : QueryAsker{Holder::connection(sender), ++anonymous_requests_, default_namespace, std::nullopt};
-    if (const auto turn = turn_of(ours, message); turn && !turn->has_come(registrations_.sequences())) {
+    if (const auto turn = turn_of(ours, message, now); turn && !turn->has_come(registrations_.sequences(), now.lease)) {
       if (!wait(sender, envelope, message, *turn, now)) answer_.deliver(sender, envelope, reply);
       return;
     }
@@ -197,6 +197,8 @@ class HubCore {
 
  private:
   static constexpr std::size_t slice = 256;
+  /// So many waits after a registration was waited for in vain it is lost: who sends it again has done so long ago.
+  static constexpr int lost_after = 10;
 
   void collect(Instant now) {
     auto& leases = states_.leases();
@@ -216,7 +218,7 @@ class HubCore {
   }
 
   /// What the query must not overtake, if there is something, and it has not come.
-  std::optional<Turn> turn_of(const std::optional<Envelope>& ours, ByteView message) const {
+  std::optional<Turn> turn_of(const std::optional<Envelope>& ours, ByteView message, Instant now) const {
     MessageType type{};
     if (!ours || !ours->after || C::decode_type(message, type)) return std::nullopt;
     // Nothing can follow itself.
@@ -224,7 +226,7 @@ class HubCore {
     Turn turn{type, ours->client, *ours->after, 0};
     if (!turn.is_removal() && type != MessageType::register_entries && type != MessageType::sync) return std::nullopt;
     const SequenceTracker& sequences = registrations_.sequences();
-    if (turn.has_come(sequences)) return std::nullopt;
+    if (turn.has_come(sequences, now.lease)) return std::nullopt;
     if (turn.is_removal()) turn.waived = sequences.told_missing(turn.client, question_of(message));
     return turn;
   }
@@ -276,11 +278,11 @@ class HubCore {
   template <class Reply>
   void release_waiting(Instant now, Reply& reply) {
     std::size_t i = 0;
-    while (const auto ready = waiting_.first_ready(registrations_.sequences(), i)) {
+    while (const auto ready = waiting_.first_ready(registrations_.sequences(), now.lease, i)) {
       const WaitingQuery query = waiting_.take(*ready);
       answer(query, now, reply);
-      // It may be what one that came before it waits for.
-      i = query.turn.type == MessageType::register_entries ? 0 : *ready;
+      // It may be, or say, what one that came before it waits for.
+      i = query.turn.is_removal() ? *ready : 0;
     }
   }
 
@@ -301,7 +303,8 @@ class HubCore {
     // Carried out now it would be undone by a registration that comes still, and the caller would not know. He knows
     // now, and may ask again.
     SequenceTracker& sequences = registrations_.sequences();
-    sequences.pass_over(turn.client, turn.after);
+    const auto time_to_come = lost_after * std::min<std::chrono::nanoseconds>(options_.registration_wait, longest_wait);
+    sequences.pass_over(turn.client, turn.after, now.lease, now.lease + time_to_come);
     if (turn.is_removal()) sequences.tell_missing(turn.client, question_of(query.message), turn.after);
     const auto waited = std::chrono::ceil<std::chrono::milliseconds>(options_.registration_wait);
     refuse(query, std::string{registration_missing} + " within " + std::to_string(waited.count()) + " ms", reply);

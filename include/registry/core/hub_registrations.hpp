@@ -144,7 +144,8 @@ class HubRegistrations {
       return;
     }
     store_all(ours, arrival == Arrival::unknown, now);
-    sequences_.note(ours.client, sequence);
+    // What is acknowledged comes by another way than what is pushed.
+    sequences_.note(ours.client, sequence, !ours.sequence);
     if (last_refusal_) sequences_.keep_refusal(ours.client, sequence, outcomes_);
   }
 

@@ -29,7 +29,7 @@ struct HubOptions {
   /// Whether only the holder of the lease may register a key. Refused entries are counted and logged.
   bool insist_on_holder = false;
   /// How long a `remove` waits for the registrations that it must not overtake before it is refused; asked for again it
-  /// overtakes them.
+  /// overtakes them, and after ten such times any does.
   std::chrono::nanoseconds registration_wait = std::chrono::seconds{1};
   /// Queries waiting for a registration; more are refused with LimitExceeded.
   std::size_t max_waiting = 1'024;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <registry/core/instant.hpp>
 #include <registry/detail/flat_map.hpp>
 #include <registry/detail/linked_slab.hpp>
 #include <registry/envelope.hpp>
@@ -50,27 +51,30 @@ class SequenceTracker {
     return known != nullptr && known->was_overtaken(sequence) ? Arrival::unknown : Arrival::first;
   }
 
-  /// Notes that this registration has been applied; one that was noted before changes nothing.
-  void note(const ClientId& client, std::uint64_t sequence) {
+  /// Notes that this registration has been applied; one that was noted before changes nothing. `keeps_order`: whether
+  /// those before it would have come before it, had they been sent to this hub.
+  void note(const ClientId& client, std::uint64_t sequence, bool keeps_order = true) {
     Client* known = find(client);
     if (known == nullptr) {
       // What a client that is not known sent before this went to a hub before this one, or is forgotten: nothing is
       // left to wait for.
       known = add(client, sequence == 0 ? 0 : sequence - 1);
     }
-    known->insert(sequence);
+    known->insert(sequence, keeps_order);
   }
 
-  /// Nobody shall wait any more for this registration or for one before it: they may be lost. Should one come all the
-  /// same, then what was to follow it may have been applied.
-  void pass_over(const ClientId& client, std::uint64_t sequence) {
-    if (Client* known = find(client)) {
-      known->mark = std::max(known->mark, sequence);
-      known->passed_over = std::max(known->passed_over, sequence);
-      known->advance();
-    } else {
-      add(client, sequence)->passed_over = sequence;
-    }
+  /// Nobody shall wait any more for this registration or for one before it: they may be lost, and by `lost_at` they
+  /// are. Should one come all the same, then what was to follow it may have been applied.
+  void pass_over(const ClientId& client, std::uint64_t sequence, SteadyTime now, SteadyTime lost_at) {
+    Client* known = find(client);
+    if (known == nullptr) known = add(client, sequence);
+    known->mark = std::max(known->mark, sequence);
+    known->passed_over = std::max(known->passed_over, sequence);
+    if (now >= known->lost_at) known->whole = std::max(known->whole, known->missing);
+    known->advance();
+    if (known->missing > known->whole) return;
+    known->missing = sequence;
+    known->lost_at = lost_at;
   }
 
   /// Whether nobody has to wait for this registration or one before it.
@@ -79,12 +83,14 @@ class SequenceTracker {
     return known != nullptr && sequence <= known->mark;
   }
 
-  /// Whether all up to this registration has come, but for what went to a hub before this one, has too many runs behind
-  /// it, or is not above `waived`. Unlike `has_applied` it does not give up what somebody has waited for in vain.
-  bool has_come(const ClientId& client, std::uint64_t sequence, std::uint64_t waived) const {
+  /// Whether all up to this registration has come, but for what its client no longer asks about, what is lost by now,
+  /// or has too many runs behind it, and what is not above `waived`. Unlike `has_applied` it does not give up at once
+  /// what somebody has waited for in vain.
+  bool has_come(const ClientId& client, std::uint64_t sequence, std::uint64_t waived, SteadyTime now) const {
     const Client* known = look_up(client);
     if (known == nullptr) return false;
-    const std::uint64_t seen = std::max(known->whole, waived);
+    const std::uint64_t lost = now >= known->lost_at ? known->missing : 0;
+    const std::uint64_t seen = std::max({known->whole, waived, lost});
     if (sequence <= seen) return true;
     const auto run = known->run_with(seen + 1);
     return run != known->runs.end() && sequence <= run->last;
@@ -166,6 +172,8 @@ class SequenceTracker {
   void settle(const ClientId& client, std::uint64_t before) {
     Client* known = find(client);
     if (known == nullptr) return;
+    if (before > 0) known->whole = std::max(known->whole, before - 1);
+    known->advance();
     const auto end = std::ranges::lower_bound(known->refusals, before, {}, &Refusal::sequence);
     // Should it be sent again all the same, it is not to be answered as stored.
     if (end != known->refusals.begin()) known->forgotten_up_to = std::max(known->forgotten_up_to, (end - 1)->sequence);
@@ -196,6 +204,9 @@ class SequenceTracker {
     std::uint64_t passed_over = 0;
     /// Nothing up to this one is missing: see `has_come`.
     std::uint64_t whole = 0;
+    /// What is missing up to this one is lost at that time.
+    std::uint64_t missing = 0;
+    SteadyTime lost_at = {};
     /// Of registrations up to this one it is not certain that all refusals are kept.
     std::uint64_t forgotten_up_to = 0;
     /// What has been applied; ascending, with something missing between any two.
@@ -213,9 +224,9 @@ class SequenceTracker {
       return sequence <= passed_over && !runs.empty() && runs.back().last > sequence;
     }
 
-    void insert(std::uint64_t sequence) {
-      // What it sent before the first that comes here went to a hub before this one.
-      if (runs.empty() && sequence > 0) whole = std::max(whole, sequence - 1);
+    void insert(std::uint64_t sequence, bool keeps_order) {
+      // What it sent before the first that comes here went to a hub before this one, unless somebody has waited for it.
+      if (runs.empty() && keeps_order && passed_over == 0 && sequence > 0) whole = std::max(whole, sequence - 1);
       // The first run that ends at the number before this one, or behind it.
       const auto run = std::ranges::lower_bound(runs, sequence == 0 ? 0 : sequence - 1, {}, &Run::last);
       if (run == runs.end() || run->first > sequence + 1 || sequence == std::numeric_limits<std::uint64_t>::max()) {

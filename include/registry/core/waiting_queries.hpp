@@ -28,8 +28,8 @@ struct Turn {
   /// takes no harm from one that somebody has waited for in vain.
   bool is_removal() const noexcept { return type == MessageType::remove || type == MessageType::remove_if; }
 
-  bool has_come(const SequenceTracker& sequences) const {
-    return is_removal() ? sequences.has_come(client, after, waived) : sequences.has_applied(client, after);
+  bool has_come(const SequenceTracker& sequences, SteadyTime now) const {
+    return is_removal() ? sequences.has_come(client, after, waived, now) : sequences.has_applied(client, after);
   }
 };
 
@@ -70,9 +70,9 @@ class WaitingQueries {
   }
 
   /// The first, from the i-th on, that has nothing to wait for any more.
-  std::optional<std::size_t> first_ready(const SequenceTracker& sequences, std::size_t i) const {
+  std::optional<std::size_t> first_ready(const SequenceTracker& sequences, SteadyTime now, std::size_t i) const {
     for (; i < queries_.size(); ++i) {
-      if (queries_[i].turn.has_come(sequences)) return i;
+      if (queries_[i].turn.has_come(sequences, now)) return i;
     }
     return std::nullopt;
   }

@@ -80,7 +80,7 @@ class HubCore {
     const QueryAsker asker =
         ours ? QueryAsker::of(*ours)
              : QueryAsker{Holder::connection(sender), ++anonymous_requests_, default_namespace, std::nullopt};
-    if (const auto turn = turn_of(ours, message, now); turn && !turn->has_come(registrations_.sequences(), now.lease)) {
+    if (const auto turn = turn_to_wait_for(ours, message, now)) {
       if (!wait(sender, envelope, message, *turn, now)) answer_.deliver(sender, envelope, reply);
       return;
     }
@@ -218,7 +218,7 @@ class HubCore {
   }
 
   /// What the query must not overtake, if there is something, and it has not come.
-  std::optional<Turn> turn_of(const std::optional<Envelope>& ours, ByteView message, Instant now) const {
+  std::optional<Turn> turn_to_wait_for(const std::optional<Envelope>& ours, ByteView message, Instant now) const {
     MessageType type{};
     if (!ours || !ours->after || C::decode_type(message, type)) return std::nullopt;
     // Nothing can follow itself.
@@ -227,7 +227,9 @@ class HubCore {
     if (!turn.is_removal() && type != MessageType::register_entries && type != MessageType::sync) return std::nullopt;
     const SequenceTracker& sequences = registrations_.sequences();
     if (turn.has_come(sequences, now.lease)) return std::nullopt;
-    if (turn.is_removal()) turn.waived = sequences.told_missing(turn.client, question_of(message));
+    if (!turn.is_removal()) return turn;
+    turn.waived = sequences.told_missing(turn.client, question_of(message));
+    if (turn.has_come(sequences, now.lease)) return std::nullopt;
     return turn;
   }
 

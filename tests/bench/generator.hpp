@@ -230,6 +230,8 @@ struct Load {
   /// Whether these clients have of their core only what the others leave: what they do shall disturb those in the
   /// server, not here.
   bool yields = false;
+  /// Whether they remove afterwards what they stored, and give back what they were granted.
+  bool tidies_up = true;
 };
 
 /// What a group of clients got.
@@ -435,7 +437,7 @@ class Generator {
 
     void tidy_up() const {
       const Range made{first_new_, next_new_ - first_new_};
-      if (made.count == 0 || !load_.checked || !requests_.peer().decides()) return;
+      if (made.count == 0 || !load_.checked || !load_.tidies_up || !requests_.peer().decides()) return;
       const bool stores = requests_.operation() == Operation::store;
       const Tally tally = sweep(requests_.peer(), stores ? Operation::remove : Operation::release, made, number_);
       if (tally.done != made.count) {

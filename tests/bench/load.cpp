@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One point by hand: load --peer hub --mix thirds --batch 100 --window 64 --clients 4 --entries 1000000. With --rate,
 // of batches a second, or `half` of what is possible, a fixed rate; with --beside one client more, which does that
-// operation as fast as it can. --policy other: libzmq's thread in the hub is scheduled as any other. --checked no:
-// where entries are evicted.
+// operation as fast as it can. --policy other: libzmq's thread in the hub is scheduled as any other. --reserved no: the
+// hub grows. --tidy no: what clients store stays. --checked no: where entries are evicted.
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -36,7 +36,9 @@ int main(int argc, char** argv) try {
        {"runs", "3"},
        {"eviction", "none"},
        {"capacity", "2000000000"},
+       {"reserved", "yes"},
        {"checked", "yes"},
+       {"tidy", "yes"},
        {"wire", "tcp"},
        {"policy", "batch"}});
   const std::string programs = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../..";
@@ -58,19 +60,23 @@ int main(int argc, char** argv) try {
   const auto mix = arguments.choice<Mix>(
       "mix", {{"thirds", Mix::thirds}, {"stored", Mix::stored}, {"fresh", Mix::fresh}, {"leased", Mix::leased}});
   const auto policy = arguments.choice<int>("policy", {{"batch", SCHED_BATCH}, {"other", SCHED_OTHER}});
-  const auto checked = arguments.choice<bool>("checked", {{"yes", true}, {"no", false}});
+  const auto is_yes = [&](const char* flag) { return arguments.choice<bool>(flag, {{"yes", true}, {"no", false}}); };
+  const bool checked = is_yes("checked");
+  const bool is_filled = kind == Kind::hub && is_yes("reserved");
+  const std::vector<std::string> options = lasting(arguments.text("eviction"), arguments.number("capacity"));
   Server server =
       kind == Kind::echo        ? servers.echo()
       : kind == Kind::memcached ? servers.memcached()
-      : kind == Kind::hub
-          ? reserved_hub(servers, catalogue, wire, lasting(arguments.text("eviction"), arguments.number("capacity")))
-          : servers.redis();
+      : is_filled               ? reserved_hub(servers, catalogue, wire, options)
+      : kind == Kind::hub       ? servers.hub(options, wire)
+                                : servers.redis();
   if (policy == SCHED_OTHER) server.process.schedule("ZMQbg/IO/0", policy);
   const Peer& peer = server.peer(kind == Kind::redis_lua ? 1 : 0);
-  if (peer.decides() && kind != Kind::hub) fill(peer, catalogue);
+  if (peer.decides() && !is_filled) fill(peer, catalogue);
   const Requests requests(peer, operation, mix, arguments.number("batch"), catalogue);
   Generator generator(arguments.time("seconds"));
-  std::vector<Load> loads{{&requests, arguments.number("clients"), arguments.number("window"), std::nullopt, checked}};
+  std::vector<Load> loads{{&requests, arguments.number("clients"), arguments.number("window"), std::nullopt, checked,
+                           false, is_yes("tidy")}};
   const std::string& rate = arguments.text("rate");
   if (rate == "half") {
     const Result most = generator.run(server.process, loads.front());

@@ -6,6 +6,7 @@
 # ROW:
 #   claim, claim-1M, claim-50M   thirds of new, stored and leased keys, at 10, 1 and 50 M entries (claim is the default)
 #   claim-new, match, register   as in the table
+#   growing                      register from nothing to some 10 M entries, 1,000 a batch from one client
 #   one-client, four-clients     claim, with so many clients of window 16
 #   flood, flood-of-queries      claim at half of what is possible, beside a flood of registrations, and the other way
 #                                round
@@ -40,6 +41,11 @@ flags_of() {
     claim-new) echo load "${ten[@]}" --window 256 --mix fresh ;;
     match) echo load "${ten[@]}" --window 256 --operation match --mix stored ;;
     register) echo load "${ten[@]}" --window 1 --operation store --mix fresh ;;
+    growing)
+      # In shorter runs, and nothing is removed between them.
+      echo load --reserved no --tidy no --entries 1 --leases 0 --operation store --mix fresh --batch 1000 --window 1 \
+        --clients 1 --seconds 0.3
+      ;;
     one-client) echo load "${ten[@]}" --window 16 --clients 1 ;;
     four-clients) echo load "${ten[@]}" --window 16 --clients 4 ;;
     flood) echo load "${ten[@]}" --window 64 --clients 1 --rate half --beside store ;;
@@ -62,7 +68,7 @@ flags_of() {
   esac
 }
 
-all=(claim-1M claim claim-50M claim-new match register one-client four-clients flood flood-of-queries lone asynchronous
+all=(claim-1M claim claim-50M claim-new match register growing one-client four-clients flood flood-of-queries lone asynchronous
   asynchronous-one-key threads-4 threads-16 asynchronous-4 asynchronous-4-16 asynchronous-16 asynchronous-16-16 turns
   turns-as-needed turns-small-pages)
 own=()

@@ -7,10 +7,12 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "client/fake_transport.hpp"
+#include "support/superstitious.hpp"
 
 using namespace client_test;
 
@@ -246,6 +248,28 @@ TEST_CASE("entries of which one cannot be encoded are all refused") {
   std::vector<Entry<Block, StorageLocation, NoMetadata>> sent;
   REQUIRE_FALSE(BinaryCodec<Block, StorageLocation, NoMetadata>::decode_entries(script->pushed[0].message, sent));
   CHECK(sent == std::vector<Entry<Block, StorageLocation, NoMetadata>>{{1, fits, {}}});
+}
+
+TEST_CASE("an entry whose wire throws is refused as one that has no wire form, whatever it was for") {
+  using Value = registry::test::Superstitious;
+  const auto script = std::make_shared<Script>();
+  auto worker = client<Block, Value>(FakeTransport(script)).max_unconfirmed_bytes(0).build();
+  const std::vector<Entry<Block, Value, NoMetadata>> entries{{1, {1}, {}}, {2, {13}, {}}};
+  const auto refused = [&](auto call) {
+    try {
+      call();
+    } catch (const Undelivered<Block, Value, NoMetadata>& error) {
+      CHECK(error.entries() == entries);
+      return error.error();
+    }
+    throw std::runtime_error("not refused");
+  };
+  const std::string why = "cannot encode: key 0200000000000000: not that number";
+  CHECK(to_string(refused([&] { worker.register_blocks(entries); })) == why);
+  CHECK(to_string(refused([&] { std::ignore = worker.register_acknowledged(entries); })) == why);
+  CHECK_THROWS_WITH(worker.remove_if(entries), why);
+  CHECK(worker.close(1s).empty());
+  CHECK(script->pushed.empty());
 }
 
 TEST_CASE("a remove travels behind the registrations of its keys") {

@@ -16,34 +16,11 @@
 #include "core/common.hpp"
 #include "core/times.hpp"
 #include "support/catch.hpp"
+#include "support/superstitious.hpp"
 
 using namespace registry;
 using namespace registry::test;
 using namespace std::chrono_literals;
-
-namespace {
-
-/// A value whose wire throws for 13.
-struct Superstitious {
-  std::uint64_t number = 0;
-  friend bool operator==(const Superstitious&, const Superstitious&) = default;
-};
-
-}  // namespace
-
-template <>
-struct registry::wire<Superstitious> {
-  static std::size_t encoded_size(const Superstitious&) { return 8; }
-  static bool encode(const Superstitious& value, std::span<std::byte> out) {
-    if (value.number == 13) throw std::runtime_error("not that number");
-    store_le(value.number, out.data());
-    return true;
-  }
-  static std::optional<Superstitious> decode(std::span<const std::byte> in) {
-    if (in.size() != 8) return std::nullopt;
-    return Superstitious{load_le<std::uint64_t>(in.data())};
-  }
-};
 
 namespace {
 

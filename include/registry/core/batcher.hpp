@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <exception>
 #include <iterator>
 #include <optional>
 #include <span>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include <registry/codec.hpp>
+#include <registry/core/encode.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/envelope.hpp>
 #include <registry/error.hpp>
@@ -164,13 +164,7 @@ class Batcher {
   }
 
   std::optional<Error> append(const EntryType& entry) {
-    const std::size_t size_before = open_.size();
-    try {
-      if (auto error = C::append_entry(entry.key, entry.value, entry.metadata, open_)) return error;
-    } catch (const std::exception& failure) {
-      open_.resize(size_before);
-      return EncodeError{std::string{"key "} + key_hex(entry.key) + ": " + failure.what()};
-    }
+    if (auto error = append_guarded<C>(entry, open_)) return error;
     open_keys_.push_back(entry.key);
     return std::nullopt;
   }

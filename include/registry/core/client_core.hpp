@@ -692,9 +692,9 @@ class ClientCore {
 
   static void encode_entries(std::span<const EntryType> entries, Call<K>& call) {
     C::begin_entries(call.type, call.message);
-    for (const auto& [key, value, metadata] : entries) {
-      if (auto error = C::append_entry(key, value, metadata, call.message)) throw RegistryError(std::move(*error));
-      call.keys.push_back(key);
+    for (const EntryType& entry : entries) {
+      if (auto error = append_guarded<C>(entry, call.message)) throw RegistryError(std::move(*error));
+      call.keys.push_back(entry.key);
     }
   }
 

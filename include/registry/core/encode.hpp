@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <exception>
+#include <optional>
+#include <string>
+
+#include <registry/bytes.hpp>
+#include <registry/error.hpp>
+#include <registry/key.hpp>
+
+namespace registry {
+
+/// Appends the entry to the message, or answers an EncodeError and leaves the message as it was: so it is too if a
+/// `wire` of the user's throws.
+template <class C, class EntryType>
+std::optional<Error> append_guarded(const EntryType& entry, Bytes& message) {
+  const std::size_t size_before = message.size();
+  try {
+    return C::append_entry(entry.key, entry.value, entry.metadata, message);
+  } catch (const std::exception& failure) {
+    message.resize(size_before);
+    return EncodeError{std::string{"key "} + key_hex(entry.key) + ": " + failure.what()};
+  }
+}
+
+}  // namespace registry

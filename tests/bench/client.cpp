@@ -239,13 +239,28 @@ class Clients {
   /// Sixty-four calls in flight: of a hundred keys, each a message, and of one, which the client sends together.
   void pipelined_calls(std::size_t batch, const Target& target) {
     const std::string calls = "window 64, " + std::to_string(batch) + (batch == 1 ? " key" : " keys") + " a call";
-    report_.begin_table("Asynchronous client, " + calls, {"run", "client, keys/s", "bare socket, keys/s"});
+    report_.begin_table(
+        "Asynchronous client, " + calls,
+        {"run", "client, keys/s", "hub busy", "client busy", "bare socket, keys/s", "hub busy", "bare socket busy"});
     std::vector<double> ratios;
     for (std::uint64_t run = 0; run < runs_; ++run) {
-      const double ours = pipelined_rate(batch) * static_cast<double>(batch);
-      const double bare = bare_rate(batch) * static_cast<double>(batch);
-      report_.row({std::to_string(run + 1), figure(ours / 1e6) + " M", figure(bare / 1e6) + " M"});
-      ratios.push_back(ours / bare);
+      std::vector<std::string> cells{std::to_string(run + 1)};
+      const auto keys_per_second = [&](auto rate) {
+        const auto cpu_times = [&] { return std::array{hub_.process.cpu_time(), cpu_time_of(getpid())}; };
+        const auto before = cpu_times();
+        const auto start = Clock::now();
+        const double keys = rate() * static_cast<double>(batch);
+        const double time = seconds(Clock::now() - start);
+        const auto after = cpu_times();
+        cells.push_back(figure(keys / 1e6) + " M");
+        for (std::size_t i = 0; i < after.size(); ++i) {
+          cells.push_back(figure(100 * seconds(after[i] - before[i]) / time) + " %");
+        }
+        return keys;
+      };
+      const double ours = keys_per_second([&] { return pipelined_rate(batch); });
+      ratios.push_back(ours / keys_per_second([&] { return bare_rate(batch); }));
+      report_.row(cells);
     }
     report_.judge("asynchronous client, " + calls + ", against a raw pipelined client", target, Spread::of(ratios));
   }

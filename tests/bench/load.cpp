@@ -61,22 +61,31 @@ int main(int argc, char** argv) try {
       "mix", {{"thirds", Mix::thirds}, {"stored", Mix::stored}, {"fresh", Mix::fresh}, {"leased", Mix::leased}});
   const auto policy = arguments.choice<int>("policy", {{"batch", SCHED_BATCH}, {"other", SCHED_OTHER}});
   const auto is_yes = [&](const char* flag) { return arguments.choice<bool>(flag, {{"yes", true}, {"no", false}}); };
-  const bool checked = is_yes("checked");
-  const bool is_filled = kind == Kind::hub && is_yes("reserved");
+  const bool is_reserved = is_yes("reserved");
   const std::vector<std::string> options = lasting(arguments.text("eviction"), arguments.number("capacity"));
-  Server server =
-      kind == Kind::echo        ? servers.echo()
-      : kind == Kind::memcached ? servers.memcached()
-      : is_filled               ? reserved_hub(servers, catalogue, wire, options)
-      : kind == Kind::hub       ? servers.hub(options, wire)
-                                : servers.redis();
+  const auto start = [&] {
+    switch (kind) {
+      case Kind::echo: return servers.echo();
+      case Kind::memcached: return servers.memcached();
+      case Kind::redis:
+      case Kind::redis_lua: return servers.redis();
+      case Kind::hub: break;
+    }
+    return is_reserved ? reserved_hub(servers, catalogue, wire, options) : servers.hub(options, wire);
+  };
+  Server server = start();
   if (policy == SCHED_OTHER) server.process.schedule("ZMQbg/IO/0", policy);
   const Peer& peer = server.peer(kind == Kind::redis_lua ? 1 : 0);
+  const bool is_filled = kind == Kind::hub && is_reserved;
   if (peer.decides() && !is_filled) fill(peer, catalogue);
   const Requests requests(peer, operation, mix, arguments.number("batch"), catalogue);
   Generator generator(arguments.time("seconds"));
-  std::vector<Load> loads{{&requests, arguments.number("clients"), arguments.number("window"), std::nullopt, checked,
-                           false, is_yes("tidy")}};
+  std::vector<Load> loads{
+      {.requests = &requests,
+       .clients = arguments.number("clients"),
+       .window = arguments.number("window"),
+       .checked = is_yes("checked"),
+       .tidies_up = is_yes("tidy")}};
   const std::string& rate = arguments.text("rate");
   if (rate == "half") {
     const Result most = generator.run(server.process, loads.front());
@@ -91,7 +100,7 @@ int main(int argc, char** argv) try {
                            : beside == Operation::match ? Mix::stored
                                                         : Mix::thirds;
     flood.emplace(peer, beside, mix_beside, arguments.number("batch"), catalogue);
-    loads.push_back({&*flood, 1, peer.replies(beside) ? 256U : 1U, std::nullopt, true, true});
+    loads.push_back({.requests = &*flood, .window = peer.replies(beside) ? 256U : 1U, .yields = true});
   }
   std::printf(
       "server's process %d\n  M keys/s   busy  clients  cpu ns/key     p50 us     p99 us   p99.9 us       from         "

@@ -37,7 +37,7 @@ flags_of() {
   case $1 in
     claim) echo load "${ten[@]}" --window 256 ;;
     claim-1M) echo load --entries 1000000 --leases 100000 --window 256 ;;
-    claim-50M) echo load --entries 50000000 --leases 1000000 --window 256 ;;
+    claim-50M) echo load --entries 50000000 --leases 5000000 --window 256 ;;
     claim-new) echo load "${ten[@]}" --window 256 --mix fresh ;;
     match) echo load "${ten[@]}" --window 256 --operation match --mix stored ;;
     register) echo load "${ten[@]}" --window 1 --operation store --mix fresh ;;

@@ -5,8 +5,7 @@
 # servers run on the first, what asks them on the second.
 #   --runs N          how often what is compared is measured, in turn (5)
 #   --seconds S       how long each time (1)
-#   --rows LIST       only these, of: claim claim-new equal-windows match register floors scheduling flood grid client
-#                     micro tables memory turns steady
+#   --rows LIST       only these, separated by commas (see the end)
 #   --entries N       size of the catalogue (10000000)
 #   --large N         size of the large one (50000000)
 #   --turns S         how long each run takes in which the hub's turns are measured (60)
@@ -22,8 +21,13 @@ set -euo pipefail
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build_dir=${BUILD_DIR:-$source_dir/build-bench}
 
+# Of whole servers, and the others.
+system_rows=(claim claim-new equal-windows match register floors scheduling flood grid)
+all_rows=("${system_rows[@]}" client micro tables memory turns steady)
+
 usage() {
   sed -n 's/^# \{0,1\}//; 3,/^set /{/^set /!p}' "${BASH_SOURCE[0]}"
+  echo "Rows: ${all_rows[*]}"
   exit "$1"
 }
 
@@ -49,6 +53,18 @@ while (($#)); do
     *) usage 2 >&2 ;;
   esac
   shift 2 || usage 2 >&2
+done
+
+[[ -n $rows ]] || usage 2 >&2
+if [[ -n $short && $rows == all ]]; then
+  # A grid and a policy are for reading.
+  rows=$(printf '%s\n' "${all_rows[@]}" | grep -vx -e grid -e scheduling | paste -sd,)
+fi
+for row in ${rows//,/ }; do
+  [[ " all ${all_rows[*]} " == *" $row "* ]] || {
+    echo "run.sh: no row '$row', only: all ${all_rows[*]}" >&2
+    exit 2
+  }
 done
 
 "$source_dir/cmake/install-packages.sh" library examples bench
@@ -127,10 +143,7 @@ PLOT
 
 machine | tee "$report/machine.md"
 
-if wanted claim claim-new equal-windows match register floors scheduling flood grid; then
-  # A grid and a policy are for reading.
-  [[ -z $short || $rows != all ]] || \
-    rows=claim,claim-new,equal-windows,match,register,floors,flood,client,micro,tables,memory,turns,steady
+if wanted "${system_rows[@]}"; then
   run system --programs "$build_dir" --work "$work" --runs "$runs" --seconds "$seconds" --rows "$rows" \
     --entries "$entries" --large "$large" --windows "$windows"
 fi

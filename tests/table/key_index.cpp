@@ -10,6 +10,7 @@
 #include <numeric>
 #include <random>
 #include <stdexcept>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -163,6 +164,32 @@ TEST_CASE("growing asks for little at once, and for no more than the keys need")
   CHECK(asked.total < count * 48);
 }
 
+TEST_CASE("no insert asks for more hashes than one shard holds") {
+  constexpr Number count = 200'000;
+  struct {
+    std::vector<Hash> hashes = random_hashes(count, 22);
+    mutable std::size_t asked = 0;
+
+    Hash hash_at(Number number) const noexcept {
+      ++asked;
+      return hashes[number];
+    }
+    void prefetch(Number number) const noexcept { registry::detail::prefetch_line(&hashes[number]); }
+  } records;
+  KeyIndex index;
+  std::size_t most = 0;
+  std::size_t all = 0;
+  for (Number number = 0; number < count; ++number) {
+    records.asked = 0;
+    index.insert(records.hashes[number], number, records);
+    most = std::max(most, records.asked);
+    all += records.asked;
+  }
+  CHECK(most <= shard_places);
+  // It does grow: each of them has been moved, most more than once.
+  CHECK(all > count);
+}
+
 namespace {
 
 /// What look-ups of keys cost whose hashes are given: the numbers that they ask about, which are the right one and
@@ -174,9 +201,9 @@ struct Cost {
 };
 
 template <class MakeKey>
-Cost cost_of(MakeKey make_key) {
-  constexpr std::size_t count = 200'000;
-  const registry::KeyHash<std::uint64_t> hash{99};
+Cost cost_of(MakeKey make_key, std::uint64_t seed) {
+  constexpr std::size_t count = 100'000;
+  const registry::KeyHash<std::invoke_result_t<MakeKey, std::uint64_t>> hash{seed};
   Indexed indexed;
   for (std::uint64_t i = 0; i < 2 * count; ++i) indexed.hashes.push_back(hash(make_key(i)));
   Cost cost;
@@ -203,13 +230,25 @@ std::uint64_t reversed(std::uint64_t i) {
 }  // namespace
 
 TEST_CASE("keys that somebody has chosen cost no more than random ones") {
+  const std::uint64_t seed = GENERATE(std::uint64_t{99}, std::uint64_t{20'240'229});
+  CAPTURE(seed);
   std::mt19937_64 random{6};
-  const Cost usual = cost_of([&](std::uint64_t) { return random(); });
-  const auto check = [&](auto make_key) {
-    const Cost cost = cost_of(make_key);
+  const Cost usual = cost_of([&](std::uint64_t) { return random(); }, seed);
+  const auto check_keys = [&](auto make_key) {
+    const Cost cost = cost_of(make_key, seed);
     CHECK(cost.asked_for_present < usual.asked_for_present * 101 / 100);
     CHECK(cost.asked_for_absent < usual.asked_for_absent * 12 / 10);
     CHECK(cost.memory < usual.memory * 11 / 10);
+  };
+  // Of several words, which are hashed one after the other, any can be the one that somebody chooses, or all.
+  const auto check = [&](auto make_number) {
+    check_keys(make_number);
+    check_keys([&](std::uint64_t i) { return registry::Key128{1, make_number(i)}; });
+    check_keys([&](std::uint64_t i) { return registry::Key128{make_number(i), 1}; });
+    check_keys([&](std::uint64_t i) {
+      const std::uint64_t number = make_number(i);
+      return registry::PositionalKey{number, number, static_cast<std::uint32_t>(number)};
+    });
   };
   SECTION("in a row") {
     check([](std::uint64_t i) { return i; });
@@ -238,6 +277,9 @@ TEST_CASE("keys that somebody has chosen cost no more than random ones") {
   }
   SECTION("multiples of its inverse") {
     check([](std::uint64_t i) { return i * 0xf1de83e19937733d; });
+  }
+  SECTION("positions in a row, of one sequence") {
+    check_keys([](std::uint64_t i) { return registry::PositionalKey{1, 2, static_cast<std::uint32_t>(i)}; });
   }
 }
 

@@ -59,7 +59,7 @@ class LeaseManager {
       expired_.add();
     }
     if (size() >= max_leases_ && expire(now, 1) == 0) return LeaseAnswer::full;
-    if (accounts_.is_full(account)) expire(now, 256);
+    if (accounts_.is_full(account)) expire(now, collected_for_full_client);
     if (accounts_.is_full(account)) return LeaseAnswer::client_full;
     table_.add_lease(order_, key, hash, {holder, false, account, request, now + ttl_});
     accounts_.add(account);
@@ -141,6 +141,11 @@ class LeaseManager {
   }
 
  private:
+  /// Some of a client's leases may be over and not collected yet. To find them all could take long, for those of others
+  /// that ended before come first; so many take some ten microseconds, and whoever is refused and asks again finds
+  /// more.
+  static constexpr std::size_t collected_for_full_client = 256;
+
   std::size_t size() const noexcept { return table_.leases().size(); }
   detail::Lease& at(Number number) noexcept { return table_.leases()[number].lease; }
   const detail::Lease& at(Number number) const noexcept { return table_.leases()[number].lease; }

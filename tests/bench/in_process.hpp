@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <utility>
@@ -47,6 +48,7 @@ class InProcessHub {
   using M = typename P::metadata_type;
   using Codec = registry::BinaryCodec<std::uint64_t, std::uint64_t, M>;
   using MessageType = registry::MessageType;
+  static constexpr std::uint64_t usual_client = 2;
 
   explicit InProcessHub(P policy) : core_(std::move(policy), options()) {}
 
@@ -66,11 +68,13 @@ class InProcessHub {
     return message;
   }
 
-  /// A query by a client of this number.
-  void ask(registry::ByteView message, std::uint64_t client = 2) {
+  /// A query by a client of this number, or by a claim of its own.
+  void ask(registry::ByteView message, std::uint64_t client = usual_client,
+           std::optional<std::uint64_t> claim = std::nullopt) {
     registry::Envelope envelope;
     envelope.number = ++number_;
     envelope.client = {client, client};
+    envelope.claim = claim;
     envelope.encode(envelope_);
     const registry::ByteView frame = envelope_;
     core_.query(
@@ -94,8 +98,10 @@ class InProcessHub {
   }
 
   void lease(Range numbers, std::uint64_t client) { sweep(MessageType::can_offload, numbers, client); }
-  void release(Range numbers, std::uint64_t client = 2) { sweep(MessageType::release, numbers, client); }
-  void remove(Range numbers) { sweep(MessageType::remove, numbers, 2); }
+  void release(Range numbers, std::optional<std::uint64_t> claim = std::nullopt) {
+    sweep(MessageType::release, numbers, usual_client, claim);
+  }
+  void remove(Range numbers) { sweep(MessageType::remove, numbers, usual_client); }
 
  private:
   static registry::HubOptions options() {
@@ -105,12 +111,12 @@ class InProcessHub {
     return options;
   }
 
-  void sweep(MessageType type, Range numbers, std::uint64_t client) {
+  void sweep(MessageType type, Range numbers, std::uint64_t client, std::optional<std::uint64_t> claim = std::nullopt) {
     std::vector<std::uint64_t> keys;
     for (std::uint64_t n = numbers.first; n < numbers.first + numbers.count; ++n) {
       keys.push_back(key_of(n));
       if (keys.size() < 1000 && n + 1 < numbers.first + numbers.count) continue;
-      ask(keys_message(type, keys), client);
+      ask(keys_message(type, keys), client, claim);
       keys.clear();
     }
   }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -23,6 +24,7 @@
 #include <registry/eviction/tail.hpp>
 #include <registry/holder.hpp>
 #include <registry/storage.hpp>
+#include <registry/trailer.hpp>
 
 #include "floor.hpp"
 #include "in_process.hpp"
@@ -45,6 +47,8 @@ struct Phase {
 /// after the other; what one needs is let go before the next is made.
 class Phases {
  public:
+  static constexpr std::size_t batch = 100;
+
   Phases(std::uint64_t entries, std::size_t batches)
       : catalogue_{entries, std::max<std::uint64_t>(entries / 10, 100)}, batches_(batches) {}
 
@@ -76,6 +80,14 @@ class Phases {
                  for (const std::uint64_t key : keys) found += storage.find(key) != nullptr ? 1U : 0U;
                  keep(found);
                }});
+    Storage::Table& table = storage.table();
+    each(Phase{"look up, prefetched", all(), [&] {
+                 std::size_t known = 0;
+                 for_each_ahead(table, keys, [&](std::uint64_t key, std::uint64_t hash, Storage::Table::Number hint) {
+                   known += table.find(key, hash, hint).kind != Storage::Table::Kind::absent ? 1U : 0U;
+                 });
+                 keep(known);
+               }});
     const std::vector<std::uint64_t> fresh = numbered(first_new);
     const auto insert = [&] {
       for (const std::uint64_t key : fresh) storage.insert({key, key, {}});
@@ -100,17 +112,7 @@ class Phases {
     const auto account = leases.account(holder.id);
     const registry::SteadyTime now{std::chrono::hours{1}};
     const std::vector<std::uint64_t> fresh = numbered(first_new);
-    const auto in_batches = [&](auto action) {
-      return [&, action] {
-        std::array<std::uint64_t, batch> hashes;
-        for (std::size_t at = 0; at < fresh.size(); at += batch) {
-          const std::span keys = std::span(fresh).subspan(at, batch);
-          std::ranges::transform(keys, hashes.begin(), [&](std::uint64_t key) { return table.hash(key); });
-          registry::detail::look_ahead(
-              table, hashes, [&](std::size_t i, Table::Number hint) { action(keys[i], hashes[i], hint); });
-        }
-      };
-    };
+    const auto in_batches = [&](auto action) { return [&, action] { for_each_ahead(table, fresh, action); }; };
     const auto acquire = in_batches([&](std::uint64_t key, std::uint64_t hash, Table::Number hint) {
       leases.acquire(table.find(key, hash, hint), key, hash, holder, account, 1, now);
     });
@@ -120,6 +122,7 @@ class Phases {
     each(Phase{"lease: acquire", all(), acquire, release});
     acquire();
     each(Phase{"lease: release", all(), release, acquire});
+    each(Phase{"lease: expire", all(), [&] { keep(leases.expire(now + leases.ttl(), all())); }, acquire});
   }
 
   template <class Each>
@@ -129,24 +132,31 @@ class Phases {
     constexpr std::uint64_t somebody_else = 1;
     hub.lease({first_leased, catalogue_.leases}, somebody_else);
     const Range fresh{first_new, all()};
-    const auto ask = [&](const char* name, registry::MessageType type, std::vector<std::uint64_t> keys,
-                         std::function<void()> undo) {
-      const std::vector<registry::Bytes> messages = queries(type, std::move(keys));
+    const auto ask = [&](const char* name, const std::vector<registry::Bytes>& messages, std::function<void()> undo,
+                         std::optional<std::uint64_t> claim = std::nullopt) {
       each(Phase{name, all(),
                  [&] {
-                   for (const registry::Bytes& message : messages) hub.ask(message);
+                   for (const registry::Bytes& message : messages) hub.ask(message, Hub::usual_client, claim);
                  },
                  std::move(undo)});
     };
-    const auto claim = registry::MessageType::can_offload;
+    const auto can_offload = registry::MessageType::can_offload;
     const auto nothing = [] {};
     std::uint64_t new_keys = 0;
-    std::vector<std::uint64_t> keys = thirds(&new_keys);
-    ask("decide: claim, thirds", claim, std::move(keys), [&] { hub.release({first_new, new_keys}); });
-    ask("decide: claim, all new (lease)", claim, numbered(first_new), [&] { hub.release(fresh); });
-    ask("decide: claim, all stored", claim, random(first_stored, catalogue_.entries), nothing);
-    ask("decide: claim, all leased", claim, random(first_leased, catalogue_.leases), nothing);
-    ask("decide: match, all stored", registry::MessageType::match, random(first_stored, catalogue_.entries), nothing);
+    const std::vector<std::uint64_t> keys = thirds(&new_keys);
+    ask("decide: claim, thirds", queries(can_offload, keys), [&] { hub.release({first_new, new_keys}); });
+    constexpr std::uint64_t claim = 1;
+    std::vector<registry::Bytes> claims = queries(registry::MessageType::claim, keys);
+    for (registry::Bytes& message : claims) {
+      constexpr std::chrono::nanoseconds wait = std::chrono::seconds{1};  // never begun: each is granted something
+      registry::append_trailer<1>({static_cast<std::uint64_t>(wait.count())}, message);
+    }
+    ask("decide: claim with a token, thirds", claims, [&] { hub.release({first_new, new_keys}, claim); }, claim);
+    ask("decide: claim, all new (lease)", queries(can_offload, numbered(first_new)), [&] { hub.release(fresh); });
+    const std::vector<std::uint64_t> stored = random(first_stored, catalogue_.entries);
+    ask("decide: claim, all stored", queries(can_offload, stored), nothing);
+    ask("decide: claim, all leased", queries(can_offload, random(first_leased, catalogue_.leases)), nothing);
+    ask("decide: match, all stored", queries(registry::MessageType::match, stored), nothing);
     std::vector<registry::Bytes> registrations;
     for (std::size_t i = 0; i < batches_; ++i) {
       registrations.push_back(Hub::entries_message({first_new + i * batch, batch}));
@@ -171,7 +181,6 @@ class Phases {
   Catalogue catalogue() const noexcept { return catalogue_; }
 
  private:
-  static constexpr std::size_t batch = 100;
   using Storage = registry::HashMapStorage<std::uint64_t, std::uint64_t, registry::NoMetadata>;
   using Hub = InProcessHub<registry::NoEviction<Storage>>;
 
@@ -211,12 +220,24 @@ class Phases {
     return keys;
   }
 
-  std::vector<registry::Bytes> queries(registry::MessageType type, std::vector<std::uint64_t> keys) const {
+  static std::vector<registry::Bytes> queries(registry::MessageType type, std::span<const std::uint64_t> keys) {
     std::vector<registry::Bytes> messages;
     for (std::size_t at = 0; at < keys.size(); at += batch) {
-      messages.push_back(Hub::keys_message(type, std::span(keys).subspan(at, batch)));
+      messages.push_back(Hub::keys_message(type, keys.subspan(at, batch)));
     }
     return messages;
+  }
+
+  /// As a hub goes through a query: calls `action(key, hash, hint)` for every key of every batch.
+  template <class Action>
+  static void for_each_ahead(const Storage::Table& table, std::span<const std::uint64_t> keys, Action action) {
+    std::array<std::uint64_t, batch> hashes;
+    for (std::size_t at = 0; at < keys.size(); at += batch) {
+      const std::span asked = keys.subspan(at, batch);
+      std::ranges::transform(asked, hashes.begin(), [&](std::uint64_t key) { return table.hash(key); });
+      registry::detail::look_ahead(
+          table, hashes, [&](std::size_t i, Storage::Table::Number hint) { action(asked[i], hashes[i], hint); });
+    }
   }
 
   template <registry::Eviction P, class Each>

@@ -35,10 +35,14 @@ class FloorTable {
     }
   }
 
-  /// How many of the keys are there; in three steps, so that the batch waits for memory once per step and not per key,
-  /// and without a branch that depends on what is found.
+  /// How many of the keys are there; each in three steps, which wait for memory together with those of other keys, and
+  /// without a branch that depends on what is found.
   std::size_t count(std::span<const std::uint64_t> keys) const {
     constexpr std::size_t most = 128;
+    // Measured at 1, 10 and 50 million entries: a hundred keys at once, more than the processor fetches at a time, take
+    // as long at the first size and a quarter longer at the others. From 12 to 24 ahead there is little between them;
+    // at 8 and less, and at 48 and more, it is slower.
+    constexpr std::size_t ahead = 16;
     static constexpr Slot none{};
     std::uint64_t hashes[most];
     const Slot* candidates[most];
@@ -46,19 +50,23 @@ class FloorTable {
     std::size_t found = 0;
     for (; !keys.empty(); keys = keys.subspan(std::min(most, keys.size()))) {
       const std::size_t n = std::min(most, keys.size());
-      for (std::size_t i = 0; i < n; ++i) {
+      const auto fetch_tags = [&](std::size_t i) {
         hashes[i] = hash_of(keys[i]);
         __builtin_prefetch(&tags_[home(hashes[i])]);
-      }
-      for (std::size_t i = 0; i < n; ++i) {
+      };
+      const auto fetch_slot = [&](std::size_t i) {
         const std::size_t group = home(hashes[i]);
         const unsigned hits = matches(group, tag_of(hashes[i]));
         const Slot* first = &slots_[group * width + static_cast<std::size_t>(std::countr_zero(hits | 1U << width))];
         candidates[i] = hits != 0 ? first : &none;
         undecided[i] = (hits & (hits - 1)) != 0 || matches(group, 0) == 0;
         __builtin_prefetch(candidates[i]);
-      }
+      };
+      for (std::size_t i = 0; i < std::min(2 * ahead, n); ++i) fetch_tags(i);
+      for (std::size_t i = 0; i < std::min(ahead, n); ++i) fetch_slot(i);
       for (std::size_t i = 0; i < n; ++i) {
+        if (i + 2 * ahead < n) fetch_tags(i + 2 * ahead);
+        if (i + ahead < n) fetch_slot(i + ahead);
         const bool is_there = candidates[i]->key == keys[i];
         found += is_there ? 1U : 0U;
         if (undecided[i] && !is_there && contains(keys[i], hashes[i])) ++found;

@@ -19,8 +19,7 @@ namespace bench {
 
 namespace {
 
-/// A million keys or so: no cache holds what they touch, and a small catalogue is gone through many times.
-constexpr std::size_t batches = 10'000;
+constexpr std::size_t batches = asked_keys / Phases::batch;
 
 /// By phase, in the order in which they come.
 class Figures {

@@ -5,7 +5,7 @@
 #   tests     the test framework, rapidcheck for random sequences, and ZeroMQ for Python, which the client in
 #             tests/interop is written in
 #   examples  what only the examples use
-#   bench     the servers that the benchmark compares with, and what it measures and plots with
+#   bench     the servers and the table that the benchmark compares with, and what it measures and plots with
 #   profile   what shows where the time goes
 #   model     what searches the model of the lease protocol in tests/promela
 #   clang     clang 19 with its sanitizers and libFuzzer
@@ -23,7 +23,7 @@ for group in "$@"; do
     library) packages+=(g++ cmake ninja-build pkg-config libzmq3-dev cppzmq-dev libasio-dev "$boost") ;;
     tests) packages+=(catch2 librapidcheck-dev python3-zmq) ;;
     examples) packages+=(libsodium-dev libcli11-dev) ;;
-    bench) packages+=(redis-server memcached valgrind gnuplot-nox) ;;
+    bench) packages+=(redis-server memcached libabsl-dev valgrind gnuplot-nox) ;;
     profile) packages+=(linux-perf) ;;
     model) packages+=(spin gcc) ;;
     clang) packages+=(clang-19 libclang-rt-19-dev llvm-19) ;;

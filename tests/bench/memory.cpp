@@ -56,9 +56,10 @@ struct Growth {
   std::size_t first() const { return std::min<std::size_t>(1'000'000 / step, steps) - 1; }
 };
 
-/// In a process of its own, whose memory is otherwise nothing.
+/// In a process of its own, whose memory is otherwise nothing. Of what has been claimed all is registered, so that no
+/// lease is left; in the end so many other keys are leased, which the last step then counts as well.
 template <class MakePolicy>
-Growth grow(std::uint64_t most, MakePolicy make_policy) {
+Growth grow(std::uint64_t most, MakePolicy make_policy, std::uint64_t leases_at_last = 0) {
   const Shared<Growth> growth;
   const int status = Process::fork(server_core, [&] {
                        InProcessHub hub(make_policy());
@@ -68,6 +69,7 @@ Growth grow(std::uint64_t most, MakePolicy make_policy) {
                        const double before = memory("VmRSS");
                        for (std::size_t i = 0; i < most / step; ++i) {
                          hub.store({first_stored + i * step, step});
+                         if (i + 1 == most / step) hub.lease({first_leased, leases_at_last}, 1);
                          growth->bytes[i] = memory("VmRSS") - before;
                          growth->peak[i] = memory("VmHWM") - before;
                        }
@@ -84,34 +86,41 @@ void run(const Arguments& arguments) {
   const std::uint64_t most = arguments.number("most") / step * step;
   if (most < step || most / step > most_steps) throw std::runtime_error("--most is too small or too large");
   const Growth none = grow(most, [] { return registry::NoEviction(Plain{fixed_seed}); });
+  const std::uint64_t middle = std::min<std::uint64_t>(10'000'000, most);
+  const Growth leased = grow(middle, [] { return registry::NoEviction(Plain{fixed_seed}); }, middle / 10);
   const Growth recency = grow(most, [&] { return registry::RecencyEviction(Plain{fixed_seed}, most); });
   const Growth tail = grow(most, [&] { return registry::TailEviction(Chained{fixed_seed}, most); });
 
   Report report(arguments.text("report"));
-  const std::uint64_t middle = std::min<std::uint64_t>(10'000'000, most);
   const std::string size = figure(static_cast<double>(middle) / 1e6) + " M entries";
   const std::string sizes = "1 to " + figure(static_cast<double>(most) / 1e6) + " M entries";
   report.begin_table("Memory, 8-byte keys and values: bytes per entry, and the peak as a multiple of the final size",
                      {"eviction", "at " + size, "most, at " + sizes, "peak, at most"});
   std::ofstream recorded(arguments.text("report") + "/recorded-memory.txt");
+  const auto record = [&](const std::string& name, double bytes) {
+    recorded << "bytes-per-entry-" << name << ' ' << bytes << '\n';
+  };
   const auto show = [&](const std::string& name, const Growth& growth) {
     report.row({name, figure(growth.at(middle)), figure(growth.worst()), figure(growth.worst_peak())});
     std::ofstream plot = report.plot("memory " + name);
     for (std::size_t i = 0; i < growth.steps; ++i) {
       plot << (i + 1) * step << ' ' << growth.at((i + 1) * step) << '\n';
     }
-    recorded << "bytes-per-entry-" << name.substr(0, name.find(' ')) << ' ' << growth.at(most) << '\n';
+    record(name.substr(0, name.find_first_of(", ")), growth.at(most));
   };
-  show("none", none);
-  show("recency", recency);
-  show("tail with PositionMetadata", tail);
+  show("none, no lease left", none);
+  report.row({"none, a tenth as many other keys leased", figure(leased.at(middle)), "", ""});
+  record("none-and-leases", leased.at(middle));
+  show("recency, no lease left", recency);
+  show("tail with PositionMetadata, no lease left", tail);
   const auto judge = [&](const std::string& name, const Target& target, double value) {
     report.judge(name, target, {value, value, value});
   };
   constexpr std::size_t metadata = sizeof(registry::PositionMetadata);
-  judge("memory, no metadata, eviction off, " + size, at_most(28, " B"), none.at(middle));
+  judge("memory, no metadata, eviction off, no lease left, " + size, at_most(28, " B"), none.at(middle));
   judge("the same at every size, " + sizes, at_most(36, " B"), none.worst());
   judge("the same, peak while growing against the final size", at_most(1.25, " x"), none.worst_peak());
+  judge("the same with a tenth as many other keys still leased, " + size, at_most(28, " B"), leased.at(middle));
   judge("memory, recency eviction, " + size, at_most(56, " B"), recency.at(middle));
   judge("memory, tail eviction, PositionMetadata (" + std::to_string(metadata) + " B in memory), " + size,
         at_most(56.0 + metadata, " B"), tail.at(middle));

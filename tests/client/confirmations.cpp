@@ -668,6 +668,20 @@ TEST_CASE("a registration that is to be repeated keeps its number if another hub
   CHECK(alice.match({1, 2}) == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
 }
 
+TEST_CASE("a removal waits for the last batch with its key, and for none behind it") {
+  LossyHub hub;
+  auto alice = worker_of(hub).batch_size(1).build();
+  alice.register_blocks({{1, 10, {}}});
+  hub.stalls = true;
+  alice.register_blocks({{2, 20, {}}});
+  const SteadyTime before = hub.now;
+  CHECK(alice.remove({1}) == 1);
+  CHECK(hub.now == before);
+  CHECK_THROWS_AS(alice.remove({2}), RegistryError);
+  hub.end_stall();
+  CHECK(alice.remove({2}) == 1);
+}
+
 TEST_CASE("a codec that throws at an answer leaves no number for which another hub would wait") {
   LossyHub hub;
   auto alice = client<Block, Block>(LossyTransport(hub)).log(nullptr).batch_size(1).codec<ThrowingCodec>().build();

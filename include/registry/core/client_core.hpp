@@ -19,6 +19,8 @@
 #include <registry/bytes.hpp>
 #include <registry/codec.hpp>
 #include <registry/core/batcher.hpp>
+#include <registry/core/decode.hpp>
+#include <registry/core/encode.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/joint_query.hpp>
 #include <registry/core/known_keys.hpp>
@@ -71,6 +73,7 @@ struct MatchCall : Call<K> {
 template <class K>
 struct CountCall : Call<K> {
   using Result = std::uint64_t;
+  std::uint64_t behind = 0;  // of a removal: the last registration before it
 };
 
 /// What a claim has been granted. The hub's lease ends no sooner than `waited + ttl` after the claim was sent.
@@ -120,6 +123,7 @@ struct RegisterCall : Call<K> {
 template <class K>
 struct RemoveIfCall : Call<K> {
   using Result = std::uint64_t;
+  std::uint64_t behind = 0;  // the last registration before it
 };
 
 /// What has become of a client's registrations, and what hub says so.
@@ -304,6 +308,7 @@ class ClientCore {
     } else {
       if (call.keys.empty()) return false;
       if (keeps_order(call)) after = prepare(call, now);
+      if constexpr (is_removal<AnyCall>) call.behind = batcher_.last_sequence();
       if constexpr (!is_encoded<AnyCall>) C::encode_keys(call.type, call.keys, call.message);
       if constexpr (std::same_as<AnyCall, Renew>) append_trailer<1>({call.incarnation}, call.message);
     }
@@ -404,6 +409,7 @@ class ClientCore {
       const auto* error = std::get_if<Error>(&outcome);
       if (error != nullptr && may_repeat(*error)) acknowledging_.insert(*call.sequence);
     }
+    if (const auto* result = std::get_if<typename AnyCall::Result>(&outcome)) outdate(call, *result);
     return outcome;
   }
 
@@ -460,7 +466,11 @@ class ClientCore {
       drop_pending(key);
     }
     if (!keeps_unconfirmed()) return;
-    for (const K& key : batch.keys) ++unconfirmed_keys_[key];
+    for (const K& key : batch.keys) {
+      KeyUnconfirmed& unconfirmed = unconfirmed_keys_[key];
+      ++unconfirmed.count;
+      unconfirmed.last_batch = std::max(unconfirmed.last_batch, batch.sequence);
+    }
     unconfirmed_.add(std::move(batch), now);
     schedule_sync(unconfirmed_.bytes() > options_.max_unconfirmed_bytes / 2 ? now : now + options_.resend_interval);
   }
@@ -566,9 +576,11 @@ class ClientCore {
     }
   }
 
-  /// A copy, to be sent, of the next unconfirmed batch from this number on that was last sent by `time`.
+  /// A copy, to be sent, of the next unconfirmed batch from this number on that was last sent by `time`, without what
+  /// this client has registered anew or removed since: the hub may be another one, which knows of neither.
   std::optional<BatchType> next_to_resend(SteadyTime time, std::uint64_t sequence, SteadyTime now) {
-    std::optional<BatchType> batch = unconfirmed_.next_sent_by(time, sequence, now);
+    std::optional<BatchType> batch =
+        unconfirmed_.next_sent_by(time, sequence, now, [&](BatchType& next) { drop_outdated(next); });
     if (batch) {
       batches_resent_.add();
       batcher_.mark_resent(*batch);
@@ -610,6 +622,14 @@ class ClientCore {
   }
 
  private:
+  /// A key in `unconfirmed_`: how often, and last in which batch. What batches before `outdated_before` say of it is
+  /// not so any more.
+  struct KeyUnconfirmed {
+    std::uint32_t count = 0;
+    std::uint64_t last_batch = 0;
+    std::uint64_t outdated_before = 0;
+  };
+
   /// Keys handed over that the hub may not have applied yet; beyond that the oldest are asked for again.
   static constexpr std::size_t max_registered = 1'000'000;
 
@@ -650,7 +670,78 @@ class ClientCore {
 
   /// What has become of the first unconfirmed batch is known.
   void settle_first() {
-    for (const K& key : unconfirmed_.take_first().keys) drop_one(unconfirmed_keys_, key);
+    for (const K& key : unconfirmed_.take_first().keys) drop_unconfirmed(key);
+  }
+
+  void drop_unconfirmed(const K& key) {
+    const auto it = unconfirmed_keys_.find(key);
+    if (--it->second.count == 0) unconfirmed_keys_.erase(it);
+  }
+
+  /// What a call that the hub has carried out says of registrations before it.
+  template <class AnyCall>
+  void outdate(const AnyCall& call, const typename AnyCall::Result& result) {
+    if constexpr (std::same_as<AnyCall, Count>) {
+      if (call.type != MessageType::remove) return;
+      for (const K& key : call.keys) outdate(key, call.behind + 1);
+    } else if constexpr (std::same_as<AnyCall, Register>) {
+      for (std::size_t i = 0; i < call.keys.size(); ++i) {
+        if (result[i] == RegisterStatus::stored) outdate(call.keys[i], *call.sequence);
+      }
+    } else if constexpr (std::same_as<AnyCall, RemoveIf>) {
+      outdate_if(call);
+    }
+  }
+
+  /// What was registered of this key before that number is not stored any more.
+  void outdate(const K& key, std::uint64_t before) {
+    const auto it = unconfirmed_keys_.find(key);
+    if (it != unconfirmed_keys_.end()) it->second.outdated_before = std::max(it->second.outdated_before, before);
+  }
+
+  /// Only of these values: another is stored still.
+  void outdate_if(const RemoveIf& call) {
+    if (std::ranges::none_of(call.keys, [&](const K& key) { return unconfirmed_keys_.contains(key); })) return;
+    std::vector<EntryType> removed;
+    if (C::decode_entries(call.message, removed)) return;
+    unconfirmed_.revise_up_to(call.behind, [&](BatchType& batch) {
+      drop_entries(batch, [&](const EntryType& entry) {
+        return std::ranges::any_of(
+            removed, [&](const EntryType& gone) { return gone.key == entry.key && gone.value == entry.value; });
+      });
+    });
+  }
+
+  void drop_outdated(BatchType& batch) {
+    const auto is_outdated = [&](const K& key) {
+      const KeyUnconfirmed& unconfirmed = unconfirmed_keys_.find(key)->second;
+      return batch.sequence < std::max(unconfirmed.last_batch, unconfirmed.outdated_before);
+    };
+    if (std::ranges::none_of(batch.keys, is_outdated)) return;
+    drop_entries(batch, [&](const EntryType& entry) { return is_outdated(entry.key); });
+  }
+
+  /// Leaves the batch as it is if a `wire` of the user's does not read what it wrote.
+  template <class Predicate>
+  void drop_entries(BatchType& batch, Predicate is_dropped) {
+    std::vector<EntryType> entries;
+    if (decode_guarded(batch.message, [&] { return C::decode_entries(batch.message, entries); })) return;
+    BatchType rest;
+    C::begin_entries(MessageType::register_entries, rest.message);
+    std::vector<K> dropped;
+    for (const EntryType& entry : entries) {
+      if (is_dropped(entry)) {
+        dropped.push_back(entry.key);
+      } else if (append_guarded<C>(entry, rest.message)) {
+        return;
+      } else {
+        rest.keys.push_back(entry.key);
+      }
+    }
+    if (dropped.empty()) return;
+    batch.message = std::move(rest.message);
+    batch.keys = std::move(rest.keys);
+    for (const K& key : dropped) drop_unconfirmed(key);
   }
 
   template <class AnyCall>
@@ -669,6 +760,9 @@ class ClientCore {
     if (message.size() <= options_.max_message_size) return;
     throw RegistryError(LimitExceeded{"max_message_size", options_.max_message_size, message.size()});
   }
+
+  template <class AnyCall>
+  static constexpr bool is_removal = std::same_as<AnyCall, Count> || std::same_as<AnyCall, RemoveIf>;
 
   /// Calls whose message is made with them, of their entries.
   template <class AnyCall>
@@ -748,11 +842,9 @@ class ClientCore {
     return (!pending_.empty() && pending_.contains(key)) || registered_.contains(key, now);
   }
 
-  void drop_pending(const K& key) { drop_one(pending_, key); }
-
-  static void drop_one(detail::FlatMap<K, std::uint32_t>& counts, const K& key) {
-    const auto it = counts.find(key);
-    if (--it->second == 0) counts.erase(it);
+  void drop_pending(const K& key) {
+    const auto it = pending_.find(key);
+    if (--it->second == 0) pending_.erase(it);
   }
 
   /// Whether there is a key left that only the hub can answer for.
@@ -795,12 +887,20 @@ class ClientCore {
   std::optional<std::uint64_t> prepare(const Call<K>& call, SteadyTime now) {
     std::optional<std::uint64_t> after;
     for (const K& key : call.keys) {
-      const bool is_on_its_way = is_registered(key, now) || unconfirmed_keys_.contains(key);
-      if (is_on_its_way && has_open_batches()) after = batcher_.last_batch();
+      if (const auto batch = last_open_batch(key, now)) after = std::max(after.value_or(0), *batch);
       registered_.forget(key);
       cache_.forget(key);
     }
     return after;
+  }
+
+  /// The last batch with this key that the hub may not have applied, or one behind it.
+  std::optional<std::uint64_t> last_open_batch(const K& key, SteadyTime now) {
+    const bool knows_all = keeps_unconfirmed() && !pending_.contains(key);
+    if (!knows_all)
+      return is_registered(key, now) && has_open_batches() ? std::optional{batcher_.last_batch()} : std::nullopt;
+    const auto it = unconfirmed_keys_.find(key);
+    return it == unconfirmed_keys_.end() ? std::nullopt : std::optional{it->second.last_batch};
   }
 
   template <class AnyCall>
@@ -969,8 +1069,8 @@ class ClientCore {
   ClientId id_;
   Batcher<K, V, M, C> batcher_;
   KnownKeys<K> cache_;
-  detail::FlatMap<K, std::uint32_t> pending_;           // how often each key is registered and not handed over
-  detail::FlatMap<K, std::uint32_t> unconfirmed_keys_;  // how often each is in `unconfirmed_`
+  detail::FlatMap<K, std::uint32_t> pending_;  // how often each key is registered and not handed over
+  detail::FlatMap<K, KeyUnconfirmed> unconfirmed_keys_;
   KnownKeys<K> registered_;
   Unconfirmed<K> unconfirmed_;
   std::optional<std::uint64_t> taken_;     // the number of the batch that is being sent

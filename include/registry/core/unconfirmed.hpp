@@ -43,13 +43,25 @@ class Unconfirmed {
     return std::ranges::binary_search(sent_, sequence, {}, &Sent::sequence);
   }
 
-  /// A copy of the next one, from this number on, that was sent by `time`; it counts as sent `now`.
-  std::optional<Batch<K>> next_sent_by(SteadyTime time, std::uint64_t sequence, SteadyTime now) {
+  /// A copy of the next one, from this number on, that was sent by `time`; it counts as sent `now`, as `revise` leaves
+  /// it.
+  template <class Revise>
+  std::optional<Batch<K>> next_sent_by(SteadyTime time, std::uint64_t sequence, SteadyTime now, Revise revise) {
     auto sent = std::ranges::lower_bound(sent_, sequence, {}, &Sent::sequence);
     while (sent != sent_.end() && sent->at > time) ++sent;
     if (sent == sent_.end()) return std::nullopt;
+    this->revise(*sent, revise);
     sent->at = now;
     return sent->batch;
+  }
+
+  /// Has each up to this number be as `revise` leaves it.
+  template <class Revise>
+  void revise_up_to(std::uint64_t sequence, Revise revise) {
+    for (Sent& sent : sent_) {
+      if (sent.batch.sequence > sequence) return;
+      this->revise(sent, revise);
+    }
   }
 
  private:
@@ -60,8 +72,16 @@ class Unconfirmed {
     std::uint64_t sequence() const noexcept { return batch.sequence; }
   };
 
+  template <class Revise>
+  void revise(Sent& sent, Revise& revise) {
+    bytes_ -= size_of(sent.batch);
+    revise(sent.batch);
+    bytes_ += size_of(sent.batch);
+  }
+
+  /// With what is kept of each key beside them.
   static std::size_t size_of(const Batch<K>& batch) noexcept {
-    return sizeof(Sent) + batch.message.size() + batch.envelope.size() + batch.keys.size() * (2 * sizeof(K) + 8);
+    return sizeof(Sent) + batch.message.size() + batch.envelope.size() + batch.keys.size() * (2 * sizeof(K) + 24);
   }
 
   std::deque<Sent> sent_;

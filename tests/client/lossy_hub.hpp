@@ -84,6 +84,7 @@ class LossyHub {
     return true;
   };  // whether an answer to such a query comes
   std::function<bool(MessageType)> refuses = [](MessageType) { return false; };  // whether it takes no such query now
+  bool is_old = false;  // it knows of types 32 and up only hello
   /// Called when a call has its answer and has not gone on yet.
   std::function<void(MessageType)> has_answered = [](MessageType) {};
   std::size_t registrations = 0;                      // pushed, whether or not they came
@@ -157,13 +158,20 @@ class LossyTransport {
     bool answered = false;
     const bool is_lost = !hub_->answers(type_of(message));
     const auto take = [&](Frames frames) { return is_lost || accept(frames); };
-    if (hub_->refuses(type_of(message))) {
-      const Bytes refusal = words(MessageType::error_response, "not now");
-      return accept(std::array<ByteView, 2>{envelope, refusal});
+    const MessageType type = type_of(message);
+    if (hub_->is_old && type >= MessageType{32} && type != MessageType::hello) {
+      return refuse(to_string(InvalidMessageType{static_cast<unsigned>(type)}), envelope, accept);
     }
+    if (hub_->refuses(type)) return refuse("not now", envelope, accept);
     hub_->hub->core().query(
         as_bytes(peer_->routing_id), Frames{&envelope, 1}, message, hub_->instant(), reply_of(take, answered));
     return answered && !is_lost;
+  }
+
+  template <class Accept>
+  static bool refuse(std::string_view why, ByteView envelope, Accept& accept) {
+    const Bytes refusal = words(MessageType::error_response, why);
+    return accept(std::array<ByteView, 2>{envelope, refusal});
   }
 
   template <class Accept>

@@ -15,6 +15,7 @@
 
 #include "core/common.hpp"
 #include "core/times.hpp"
+#include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
 #include "support/superstitious.hpp"
 
@@ -162,6 +163,29 @@ TEST_CASE("a batch that could not be sent keeps its place") {
   Batch first = batcher.take_batch();
   batcher.put_back(std::move(first));
   for (std::uint64_t number = 1; number <= 3; ++number) CHECK(sequence_of(batcher.take_batch()) == number);
+}
+
+TEST_CASE("numbers that are given up become empty batches, and take no memory each until then") {
+  PlainBatcher batcher(1, 10ms, me, "default");
+  for (int i = 0; i < 5; ++i) batcher.next_sequence();
+  for (const std::uint64_t number : {2U, 4U, 1U, 3U}) batcher.give_up(number);
+  CHECK(batcher.has_batch());
+  CHECK(batcher.first_sealed() == 1);
+  batcher.add(entries(1, 1), start);
+  CHECK(batcher.sealed_numbers() == std::vector<std::uint64_t>{1, 2, 3, 4, 6});
+  CHECK(batcher.take_batch().sequence == 6);
+  for (const std::uint64_t number : {1U, 2U, 3U, 4U}) {
+    CHECK(batcher.first_sealed() == number);
+    const Batch<Number> batch = batcher.take_batch();
+    CHECK(batch.sequence == number);
+    CHECK(decode<PlainCodec, PlainEntry>(batch.message).empty());
+  }
+  CHECK_FALSE(batcher.has_batch());
+  for (int i = 0; i < 1'000; ++i) batcher.next_sequence();
+  batcher.give_up(7);
+  CHECK(allocated_by([&] {
+          for (std::uint64_t number = 8; number < 1'000; ++number) batcher.give_up(number);
+        }) == 0);
 }
 
 TEST_CASE("what was not sent comes back in order, sealed or not") {

@@ -286,8 +286,11 @@ TEST_CASE("a hub that returns no envelope is read as such, until it does") {
     CHECK(answer->message.data() == message.data());
     CHECK(client.echoes_envelopes() == false);
   }
+  client.sync_failed(Unsupported{"sync"});
+  CHECK_FALSE(client.may_confirm());
   show_envelope(client);
   CHECK(client.echoes_envelopes() == true);
+  CHECK(client.may_confirm());  // it is another one
 }
 
 TEST_CASE("frames that are not for this client are left alone") {

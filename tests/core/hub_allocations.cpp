@@ -2,9 +2,11 @@
 // Once everything has grown, a message costs the hub no allocation, however many keys it has.
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include <registry/eviction/tail.hpp>
+#include <registry/trailer.hpp>
 
 #include "core/test_hub.hpp"
 #include "support/allocation_counter.hpp"
@@ -12,6 +14,7 @@
 
 using namespace registry;
 using namespace registry::test;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -118,6 +121,33 @@ TEST_CASE("registering with a ttl allocates for a second, not for a key") {
   timed.allocated_by_registration(0, 10 * many, 1);
   timed.allocated_by_registration(0, many, 2);
   CHECK(timed.allocated_by_registration(0, many, 3) < 1000);
+}
+
+TEST_CASE("the memory of a query or a registration that is larger than any may be is given back") {
+  Prepared<Plain> hub{Plain(PlainStorage{})};
+  const Numbers large(1'100'000, 0);
+  hub.query(MessageType::match, large, 1);
+  CHECK(hub.allocated_by_query(MessageType::match, large, 2) >= large.size() * sizeof(Number));
+  hub.allocated_by_registration(0, large.size(), 1);
+  CHECK(hub.allocated_by_registration(0, large.size(), 2) >= large.size() * sizeof(PlainEntry));
+}
+
+TEST_CASE("an awaited key that is registered over and over takes no memory each time") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  hub.can_offload(alice, {1});
+  for (std::uint64_t n = 2; n < 5'000; ++n) {
+    Asker asker = client(n);
+    Bytes claim = TestHub<>::keys(MessageType::claim, {1});
+    append_trailer<1>({static_cast<std::uint64_t>(std::chrono::nanoseconds{60s}.count())}, claim);
+    hub.query(asker.sender, asker.envelope(), claim);
+  }
+  const Bytes message = TestHub<>::registration(std::vector<PlainEntry>(100'000, PlainEntry{1, 10, {}}));
+  const auto reply = [](ByteView, Frames, ByteView) { return true; };
+  const auto register_again = [&] { hub.core.registration("peer1", std::nullopt, message, hub.now, reply); };
+  register_again();
+  CHECK(allocated_by(register_again) < 100'000);
+  REQUIRE(hub.stats().waiting_claims > 1'000);
 }
 
 TEST_CASE("the memory of a large answer is given back") {

@@ -27,6 +27,7 @@ struct Plan {
   std::optional<Number> find;  // the key for which the call throws
   std::optional<Number> insert;
   std::optional<Number> erase;
+  bool is_odd = false;  // it throws what is no std::exception
 };
 
 class FailingKeys {
@@ -53,8 +54,10 @@ class FailingKeys {
   std::size_t size() const { return storage_.size(); }
 
  private:
-  static void fail(std::optional<Number> plan, Number key) {
-    if (plan == key) throw std::runtime_error{"disk gone"};
+  void fail(std::optional<Number> plan, Number key) const {
+    if (plan != key) return;
+    if (plan_->is_odd) throw 42;
+    throw std::runtime_error{"disk gone"};
   }
   std::shared_ptr<Plan> plan_;
   HashMapStorage<Number, Number, TimestampMetadata> storage_;
@@ -177,6 +180,84 @@ TEST_CASE("a storage that throws for a key that is waited for keeps only its wai
   CHECK(hub.replies[1].recipient == "peer2");
 }
 
+TEST_CASE("whatever a storage throws, the hub goes on") {
+  const auto plan = std::make_shared<Plan>();
+  plan->is_odd = true;
+  HubOptions options;
+  options.lease_cleanup_interval = 1s;
+  TestHub<FailingPolicy> hub(options, FailingPolicy(FailingKeys{plan}));
+  Asker alice = client(1);
+  Asker bob = client(2);
+  const std::string why = "something that is no std::exception was thrown";
+  hub.put(alice, {timed(1, 5)});
+  plan->find = 2;
+  CHECK(hub.refusal(alice, TestHub<FailingPolicy>::keys(MessageType::match, {2})) == "storage error: " + why);
+  plan->insert = 3;
+  hub.put(alice, {timed(3), timed(4)});
+  REQUIRE(hub.refused.size() == 1);
+  CHECK(std::get<StorageError>(hub.refused[0].why).reason == why);
+  CHECK(hub.match(alice, {3, 4}) == std::vector<TimedEntry>{timed(4)});
+  plan->find.reset();
+  hub.can_offload(alice, {2});
+  Bytes claim = TestHub<FailingPolicy>::keys(MessageType::claim, {2});
+  append_trailer<1>({static_cast<std::uint64_t>(std::chrono::nanoseconds{60s}.count())}, claim);
+  hub.query(bob.sender, bob.envelope(), claim);
+  plan->find = 2;
+  plan->erase = 1;
+  hub.pass(30s);
+  hub.log.clear();
+  hub.tick();
+  CHECK(hub.log == std::vector<std::string>{"entries that are over could not be collected: " + why,
+                                            "what has become of a key that a claim waits for is not known: " + why});
+  CHECK(hub.stats().waiting_claims == 1);
+}
+
+TEST_CASE("for want of memory a claim that waits may go without an answer, and then without a lease") {
+  for (const MessageType type : {MessageType::release, MessageType::register_entries}) {
+    for (std::size_t left = 0; left < 40; ++left) {
+      CAPTURE(type, left);
+      TestHub<> hub;
+      Asker alice = client(1);
+      hub.can_offload(alice, {1});
+      for (const std::uint64_t n : {2U, 3U}) {
+        Asker asker = client(n);
+        Bytes claim = TestHub<>::keys(MessageType::claim, {1});
+        append_trailer<1>({static_cast<std::uint64_t>(std::chrono::nanoseconds{60s}.count())}, claim);
+        hub.query(asker.sender, asker.envelope(), claim);
+      }
+      std::size_t reached = 0;
+      const auto reply = [&](ByteView recipient, Frames, ByteView) {
+        if (as_text(recipient) != "peer1") ++reached;
+        return true;
+      };
+      Bytes registered;
+      Envelope{1, *alice.id, std::nullopt, alice.name_space}.encode(registered);
+      const Bytes entries = TestHub<>::registration({{1, 10, {}}});
+      const Bytes released = TestHub<>::keys(MessageType::release, {1});
+      const std::vector<Bytes> envelope = alice.envelope();
+      const ByteView frame = envelope[0];
+      allocations().left = left;
+      if (type == MessageType::release) {
+        hub.core.query(as_bytes(alice.sender), Frames{&frame, 1}, released, hub.now, reply);
+      } else {
+        hub.core.registration("peer1", ByteView{registered}, entries, hub.now, reply);
+      }
+      allocations() = {};
+      for (int i = 0; i < 3; ++i) hub.core.tick(hub.now, reply);
+      const HubStats stats = hub.stats();
+      CAPTURE(stats.waiting_claims, stats.stored, stats.entries_refused, reached);
+      if (stats.waiting_claims == 2) {
+        CHECK(stats.leases.active == 1);  // nothing has happened: it is alice's
+      } else if (type == MessageType::release) {
+        CHECK(stats.leases.active == reached);
+      } else {
+        CHECK(stats.leases.active == 0);
+        CHECK(stats.waiting_claims == 0);
+      }
+    }
+  }
+}
+
 TEST_CASE("an answer for which there is no memory is one that reaches nobody") {
   TestHub<> hub;
   Asker alice = client(1);
@@ -263,8 +344,9 @@ TEST_CASE("a hook that throws is counted and logged, and the entry has left all 
   CHECK(hub.remove(alice, {1, 2}) == 2);
   CHECK(hub.stats().hook_failures == 2);
   CHECK(hub.stats().removed == 2);
-  CHECK(hub.log == std::vector<std::string>{"on_evict threw for key 0100000000000000: no bucket",
-                                            "on_evict threw for key 0200000000000000"});
+  CHECK(hub.log == std::vector<std::string>{
+                       "on_evict threw for key 0100000000000000: no bucket",
+                       "on_evict threw for key 0200000000000000: something that is no std::exception was thrown"});
   // The handles went with the exceptions.
   CHECK(hub.can_offload(alice, {1, 2}) == Statuses{granted, granted});
 }

@@ -261,6 +261,15 @@ TEST_CASE("a namespace whose storage cannot be made is refused and tried again")
   CHECK(hub.can_offload(a, {1}) == Statuses{granted});
 }
 
+TEST_CASE("a namespace whose storage throws what is no std::exception is refused as well") {
+  Hub<> hub([&](std::string_view name) {
+    if (name == "a") throw 42;
+    return unbounded(name);
+  });
+  Asker a = tenant(1, "a");
+  CHECK(hub.refusal(a, offload(1)) == "storage error: something that is no std::exception was thrown");
+}
+
 TEST_CASE("a storage that cannot be made for default ends the hub before it begins") {
   CHECK_THROWS_AS(Hub<>([](std::string_view) -> Plain { throw std::runtime_error("no"); }), std::runtime_error);
 }
@@ -320,6 +329,21 @@ TEST_CASE("reports name the namespace that they are about") {
   hub.put(a, {{1, 10, {}}});
   REQUIRE(hub.log.size() == 1);
   CHECK(holds(hub.log[0], "namespace \"a\": 1 of 1 entries from peer1 were refused"));
+}
+
+TEST_CASE("a name neither begins a line of its own in a report nor tells a terminal what to do") {
+  HubOptions options = at_most(2);
+  options.insist_on_holder = true;
+  Hub<> hub(unbounded, options);
+  for (const std::uint64_t n : {1U, 2U}) {
+    Asker asker = tenant(n, "a\nregistry: error: \x1b[2J" + std::string(n, '\xc3'));
+    hub.put(asker, {{1, 10, {}}});
+  }
+  REQUIRE(hub.log.size() == 2);
+  for (const std::string& line : hub.log) {
+    CHECK(holds(line, "a\\x0aregistry: error: \\x1b[2J\\xc3"));
+    CHECK(line.find_first_of("\n\x1b\xc3") == std::string::npos);
+  }
 }
 
 TEST_CASE("time passes in every namespace") {

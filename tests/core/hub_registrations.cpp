@@ -259,3 +259,14 @@ TEST_CASE("what the server itself stores makes no other lease end") {
   CHECK(hub.can_offload(carol, {6}) == Statuses{leased});
   CHECK(hub.stats().leases.converted == 0);
 }
+
+TEST_CASE("of a registration without entries that is refused the hook hears nothing") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  alice.name_space = "elsewhere";
+  hub.put(alice, {});
+  CHECK(hub.log.size() == 1);
+  CHECK(hub.refused.empty());
+  hub.put(alice, {{1, 10, {}}});
+  CHECK(hub.refused.size() == 1);
+}

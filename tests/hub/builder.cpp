@@ -102,6 +102,8 @@ TEST_CASE("a hub's duration must be above zero and at most a year") {
       "lease_cleanup_interval", [](auto builder, auto time) { return std::move(builder).lease_cleanup_interval(time); },
       false);
   check("registration_wait", [](auto builder, auto time) { return std::move(builder).registration_wait(time); }, false);
+  check("max_claim_wait", [](auto builder, auto time) { return std::move(builder).max_claim_wait(time); }, true);
+  check("recovery_time", [](auto builder, auto time) { return std::move(builder).recovery_time(time); }, true);
   check("stall_tolerance", [](auto builder, auto time) { return std::move(builder).stall_tolerance(time); }, true);
 }
 
@@ -120,6 +122,48 @@ TEST_CASE("a hub's bounds must be above zero") {
   check("max_keys_per_query", [](auto builder, std::size_t n) { return std::move(builder).max_keys_per_query(n); });
   check("max_answer_bytes", [](auto builder, std::size_t n) { return std::move(builder).max_answer_bytes(n); });
   check("max_clients", [](auto builder, std::size_t n) { return std::move(builder).max_clients(n); });
+  check(
+      "max_leases_per_client", [](auto builder, std::size_t n) { return std::move(builder).max_leases_per_client(n); });
+}
+
+TEST_CASE("every bound and duration of a hub is set by the method of its name") {
+  const HubOptions options =
+      block_hub()
+          .lease_ttl(1s)
+          .lease_cleanup_interval(2s)
+          .max_leases(3)
+          .max_leases_per_client(4)
+          .max_keys_per_query(5)
+          .max_answer_bytes(6)
+          .registration_wait(7s)
+          .max_waiting(8)
+          .max_waiting_claims(9)
+          .max_waiting_bytes(10)
+          .max_claim_wait(11s)
+          .recovery_time(12s)
+          .incarnation(13)
+          .max_clients(14)
+          .stall_tolerance(15s)
+          .insist_on_holder(true)
+          .build()
+          .core()
+          .options();
+  CHECK(options.lease_ttl == 1s);
+  CHECK(options.lease_cleanup_interval == 2s);
+  CHECK(options.max_leases == 3);
+  CHECK(options.max_leases_per_client == 4);
+  CHECK(options.max_keys_per_query == 5);
+  CHECK(options.max_answer_bytes == 6);
+  CHECK(options.registration_wait == 7s);
+  CHECK(options.max_waiting == 8);
+  CHECK(options.max_waiting_claims == 9);
+  CHECK(options.max_waiting_bytes == 10);
+  CHECK(options.max_claim_wait == 11s);
+  CHECK(options.recovery_time == 12s);
+  CHECK(options.incarnation == 13);
+  CHECK(options.max_clients == 14);
+  CHECK(options.stall_tolerance == 15s);
+  CHECK(options.insist_on_holder);
 }
 
 TEST_CASE("the defaults of a hub are those of the documentation") {
@@ -127,10 +171,18 @@ TEST_CASE("the defaults of a hub are those of the documentation") {
   CHECK(options.lease_ttl == 30s);
   CHECK(options.lease_cleanup_interval == 1s);
   CHECK(options.max_leases == 10'000'000);
+  CHECK(options.max_leases_per_client >= options.max_leases);
   CHECK(options.max_keys_per_query == 1'000'000);
   CHECK(options.max_answer_bytes == 64 << 20);
   CHECK_FALSE(options.insist_on_holder);
   CHECK(options.registration_wait == 1s);
+  CHECK(options.max_waiting == 1'024);
+  CHECK(options.max_waiting_claims == 65'536);
+  CHECK(options.max_waiting_bytes == 64 << 20);
+  CHECK(options.max_claim_wait == 1h);
+  CHECK(options.recovery_time == 0s);
+  CHECK(options.max_clients == 65'536);
+  CHECK(options.max_namespaces == 64);
   CHECK(options.stall_tolerance == 100ms);
   CHECK(options.log);
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <iterator>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -86,10 +87,15 @@ class Batcher {
     return open_since_ + timeout_;
   }
 
-  bool has_batch() const noexcept { return !sealed_.empty(); }
+  bool has_batch() const noexcept { return !sealed_.empty() || !given_up_.empty(); }
 
   /// The next batch to send, taken out; one that could not be sent is put back in its place.
   Batch<K> take_batch() {
+    if (sealed_.empty()) {
+      Batch<K> batch = empty_batch(given_up_.begin()->first);
+      drop_first_given_up();
+      return batch;
+    }
     Batch<K> batch = std::move(sealed_.front());
     sealed_.pop_front();
     return batch;
@@ -115,7 +121,16 @@ class Batcher {
 
   /// Nobody will send what was to have this number: an empty batch takes it, so that the hub does not wait for it, and
   /// does not apply it should it still come.
-  void give_up(std::uint64_t sequence) { sealed_.push_back(empty_batch(sequence)); }
+  void give_up(std::uint64_t sequence) {
+    auto next = given_up_.lower_bound(sequence);
+    auto before = next == given_up_.begin() ? given_up_.end() : std::prev(next);
+    const bool goes_on = before != given_up_.end() && before->second + 1 == sequence;
+    if (!goes_on) before = given_up_.emplace_hint(next, sequence, sequence);
+    before->second = sequence;
+    if (next == given_up_.end() || next->first != sequence + 1) return;
+    before->second = next->second;
+    given_up_.erase(next);
+  }
 
   Batch<K> empty_batch(std::uint64_t sequence) const {
     Batch<K> batch;
@@ -127,14 +142,19 @@ class Batcher {
 
   /// The lowest number of the batches not taken, if there are any.
   std::optional<std::uint64_t> first_sealed() const {
-    if (sealed_.empty()) return std::nullopt;
-    return std::ranges::min_element(sealed_, {}, &Batch<K>::sequence)->sequence;
+    std::optional<std::uint64_t> first;
+    if (!given_up_.empty()) first = given_up_.begin()->first;
+    for (const Batch<K>& batch : sealed_) first = std::min(first.value_or(batch.sequence), batch.sequence);
+    return first;
   }
 
   /// The numbers of the batches not taken, ascending.
   std::vector<std::uint64_t> sealed_numbers() const {
     std::vector<std::uint64_t> numbers;
     for (const Batch<K>& batch : sealed_) numbers.push_back(batch.sequence);
+    for (const auto& [first, last] : given_up_) {
+      for (std::uint64_t number = first; number <= last; ++number) numbers.push_back(number);
+    }
     std::ranges::sort(numbers);
     return numbers;
   }
@@ -145,6 +165,7 @@ class Batcher {
   /// Everything not taken, in the order it came; the batcher is empty afterwards.
   std::vector<EntryType> take_entries() {
     seal();
+    given_up_.clear();
     std::vector<EntryType> all;
     for (const Batch<K>& batch : std::exchange(sealed_, {})) {
       std::vector<EntryType> some = entries_of(batch);
@@ -161,6 +182,11 @@ class Batcher {
     std::vector<EntryType> entries;
     if (auto error = C::decode_entries(message, entries)) throw RegistryError(std::move(*error));
     return entries;
+  }
+
+  void drop_first_given_up() {
+    auto run = given_up_.extract(given_up_.begin());
+    if (run.key()++ != run.mapped()) given_up_.insert(std::move(run));
   }
 
   std::optional<Error> append(const EntryType& entry) {
@@ -193,6 +219,7 @@ class Batcher {
   std::vector<K> open_keys_;
   SteadyTime open_since_{};
   std::deque<Batch<K>> sealed_;
+  std::map<std::uint64_t, std::uint64_t> given_up_;  // the first and the last of each run of numbers
   std::uint64_t sequence_ = 0;
   std::uint64_t last_batch_ = 0;
 };

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <registry/core/expiry_index.hpp>
+#include <registry/core/failure.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/key_holds.hpp>
 #include <registry/detail/counter.hpp>
@@ -188,19 +189,16 @@ class Catalogue {
     if (!on_evict_) return;
     try {
       on_evict_(key, value, metadata, reason, Departure<K>{holds_, key});
-    } catch (const std::exception& error) {
-      report_hook_failure(key, std::string_view{error.what()});
     } catch (...) {
-      report_hook_failure(key, std::nullopt);
+      report_hook_failure(key);
     }
   }
 
-  void report_hook_failure(const K& key, std::optional<std::string_view> why) {
+  void report_hook_failure(const K& key) {
     hook_failures_.add();
     if (!log_) return;
     try {
-      log_(
-          LogLevel::error, "on_evict threw for key " + key_hex(key) + (why ? ": " + std::string{*why} : std::string{}));
+      log_(LogLevel::error, "on_evict threw for key " + key_hex(key) + ": " + failure_text());
     } catch (const std::bad_alloc&) {
       // Nobody is told then, but what was done is done: an insert must not fail once the entry is stored.
     }

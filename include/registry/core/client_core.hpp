@@ -382,7 +382,8 @@ class ClientCore {
     if (frames.size() != 2) return std::nullopt;
     const auto envelope = Envelope::decode(frames.front());
     if (!envelope || envelope->client != id_) return std::nullopt;
-    echoes_envelopes_ = true;
+    // A hub that returned none cannot have confirmed anything, and this is another one.
+    if (std::exchange(echoes_envelopes_, true) == false) ask_hub_again();
     return Answer{envelope->number, frames.back()};
   }
 
@@ -461,6 +462,8 @@ class ClientCore {
   /// A batch of the batcher's is on its way; the hub applies it some time later.
   void handed_over(BatchType batch, SteadyTime now) {
     taken_.reset();
+    if (cannot_sync_ && now >= ask_again_at_.value_or(SteadyTime::max())) ask_hub_again();
+    if (cannot_sync_ && !ask_again_at_) ask_again_at_ = now + ask_again_after;
     for (const K& key : batch.keys) {
       registered_.add(key, now);
       drop_pending(key);
@@ -622,6 +625,10 @@ class ClientCore {
   }
 
  private:
+  /// How long a hub that returns envelopes and could not say what has come is left alone: another one may have taken
+  /// its place.
+  static constexpr std::chrono::seconds ask_again_after{10};
+
   /// A key in `unconfirmed_`: how often, and last in which batch. What batches before `outdated_before` say of it is
   /// not so any more.
   struct KeyUnconfirmed {
@@ -632,6 +639,13 @@ class ClientCore {
 
   /// Keys handed over that the hub may not have applied yet; beyond that the oldest are asked for again.
   static constexpr std::size_t max_registered = 1'000'000;
+
+  /// It may be another hub by now, that confirms registrations, or insists on their holder.
+  void ask_hub_again() noexcept {
+    cannot_sync_ = false;
+    has_asked_hub_ = false;
+    ask_again_at_.reset();
+  }
 
   bool keeps_unconfirmed() const noexcept { return options_.max_unconfirmed_bytes > 0 && may_confirm(); }
 
@@ -941,6 +955,10 @@ class ClientCore {
 
   /// Whatever it answers, a hub that is another one than before is to be asked what has become of everything.
   void hear_of(std::uint64_t incarnation, SteadyTime now) {
+    if (cannot_sync_) {
+      ask_hub_again();
+      schedule_sync(now);
+    }
     if (!incarnation_ || *incarnation_ == incarnation) return;
     cache_.clear();
     registered_.clear();
@@ -1080,6 +1098,7 @@ class ClientCore {
   bool insists_ = false;
   bool has_asked_hub_ = false;
   bool cannot_sync_ = false;
+  std::optional<SteadyTime> ask_again_at_;
   std::optional<bool> echoes_envelopes_;
   bool welcome_ = false;
   detail::Counter late_answers_, batches_resent_, hubs_met_;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <exception>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include <registry/bytes.hpp>
+#include <registry/core/failure.hpp>
 #include <registry/error.hpp>
 #include <registry/message.hpp>
 
@@ -18,8 +18,8 @@ template <class Decode>
 std::optional<Error> decode_guarded(ByteView message, Decode decode) {
   try {
     return decode();
-  } catch (const std::exception& failure) {
-    return DecodeError{std::string{"bytes for which a decoder threw \""} + failure.what() + "\"", 0, message.size()};
+  } catch (...) {
+    return DecodeError{"bytes for which a decoder threw \"" + failure_text() + "\"", 0, message.size()};
   }
 }
 

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <cstddef>
-#include <exception>
 #include <optional>
-#include <string>
 
 #include <registry/bytes.hpp>
+#include <registry/core/failure.hpp>
 #include <registry/error.hpp>
 #include <registry/key.hpp>
 
@@ -19,9 +18,9 @@ std::optional<Error> append_guarded(const EntryType& entry, Bytes& message) {
   const std::size_t size_before = message.size();
   try {
     return C::append_entry(entry.key, entry.value, entry.metadata, message);
-  } catch (const std::exception& failure) {
+  } catch (...) {
     message.resize(size_before);
-    return EncodeError{std::string{"key "} + key_hex(entry.key) + ": " + failure.what()};
+    return EncodeError{"key " + key_hex(entry.key) + ": " + failure_text()};
   }
 }
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include <registry/bytes.hpp>
+#include <registry/core/spare_memory.hpp>
 #include <registry/detail/counter.hpp>
 #include <registry/error.hpp>
 #include <registry/message.hpp>
@@ -29,7 +30,7 @@ class HubAnswer {
   template <class Reply>
   bool deliver(ByteView recipient, Frames envelope, Reply& reply) {
     const bool is_delivered = reaches(recipient, envelope, reply);
-    if (bytes_.capacity() > max_kept) bytes_ = Bytes{};
+    give_back_spare(bytes_);
     if (!is_delivered) undeliverable_.add();
     return is_delivered;
   }
@@ -37,9 +38,6 @@ class HubAnswer {
   void add_to(HubStats& stats) const noexcept { stats.undeliverable += undeliverable_.load(); }
 
  private:
-  /// The memory of a larger answer is given back, not kept for the next one.
-  static constexpr std::size_t max_kept = std::size_t{4} << 20U;
-
   template <class Reply>
   bool reaches(ByteView recipient, Frames envelope, Reply& reply) {
     try {

@@ -18,6 +18,7 @@
 #include <registry/core/admission.hpp>
 #include <registry/core/catalogue.hpp>
 #include <registry/core/claim_queue.hpp>
+#include <registry/core/failure.hpp>
 #include <registry/core/hub_answer.hpp>
 #include <registry/core/hub_queries.hpp>
 #include <registry/core/hub_registrations.hpp>
@@ -74,6 +75,7 @@ class HubCore {
   /// A query from `sender` (its routing id): the last frame is `message`, those before it `envelope`.
   template <class Reply>
   void query(ByteView sender, Frames envelope, ByteView message, Instant now, Reply&& reply) try {
+    const SpareMemory spare{*this};
     queries_received_.add();
     begin(now);
     const std::optional<Envelope> ours = envelope.size() == 1 ? Envelope::decode(envelope.front()) : std::nullopt;
@@ -97,6 +99,7 @@ class HubCore {
   template <class Reply>
   void registration(const PeerName& sender, std::optional<ByteView> envelope, ByteView message, Instant now,
                     Reply&& reply) try {
+    const SpareMemory spare{*this};
     registrations_received_.add();
     begin(now);
     std::optional<Envelope> ours;
@@ -133,6 +136,7 @@ class HubCore {
   /// and entries that are over.
   template <class Reply>
   void tick(Instant now, Reply&& reply) try {
+    const SpareMemory spare{*this};
     begin(now);
     end_waits(now, reply);
     collect(now);
@@ -196,6 +200,15 @@ class HubCore {
   const HubOptions& options() const noexcept { return options_; }
 
  private:
+  /// Given back when a message has been dealt with.
+  struct SpareMemory {
+    HubCore& core;
+    ~SpareMemory() {
+      core.queries_.give_back_spare_memory();
+      core.registrations_.give_back_spare_memory();
+    }
+  };
+
   static constexpr std::size_t slice = 256;
   /// So many waits after a registration was waited for in vain it is lost: who sends it again has done so long ago.
   static constexpr int lost_after = 10;
@@ -210,9 +223,9 @@ class HubCore {
     if (!is_due) return;
     try {
       more = states_.catalogue().expire(now.wall, slice) == slice || more;
-    } catch (const std::exception& failure) {
+    } catch (...) {
       // What is over stays so, and is tried again at the next cleanup.
-      reports_.add(now.lease, std::string{"entries that are over could not be collected: "} + failure.what());
+      reports_.add(now.lease, "entries that are over could not be collected: " + failure_text());
     }
     next_cleanup_ = more ? now.lease : now.lease + options_.lease_cleanup_interval;
   }
@@ -262,8 +275,8 @@ class HubCore {
     if (!may_keep(claim.bytes(), before != nullptr ? before->bytes() : 0)) return false;
     try {
       claims_.add(std::move(claim), now);
-    } catch (const std::exception& failure) {
-      answer_.refuse(StorageError{failure.what()});
+    } catch (...) {
+      answer_.refuse(StorageError{failure_text()});
       return false;
     }
     return true;
@@ -335,7 +348,11 @@ class HubCore {
   template <class Reply>
   auto claim_end(Instant now, Reply& reply) {
     return [this, now, &reply](const WaitingClaim<K>& claim) {
-      queries_.answer_claim(claim, now);
+      try {
+        queries_.answer_claim(claim, now);
+      } catch (const std::bad_alloc&) {
+        return false;  // it has been taken out: as if it had not been reached
+      }
       return deliver(claim, reply);
     };
   }

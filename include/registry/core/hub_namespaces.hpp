@@ -20,6 +20,7 @@
 #include <registry/codec.hpp>
 #include <registry/core/catalogue.hpp>
 #include <registry/core/decode.hpp>
+#include <registry/core/failure.hpp>
 #include <registry/core/hub_core.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/options.hpp>
@@ -195,8 +196,8 @@ class HubNamespaces {
       try {
         core = &add(name);
         core->begin(*started_);
-      } catch (const std::exception& failure) {
-        return StorageError{failure.what()};
+      } catch (...) {
+        return StorageError{failure_text()};
       }
     }
     last_name_ = cores_.find(name)->first;
@@ -214,7 +215,7 @@ class HubNamespaces {
   HubOptions options_of(std::string_view name) const {
     HubOptions options = options_;
     if (options.log) {
-      options.log = [log = options.log, prefix = "namespace \"" + std::string{name} + "\": "](
+      options.log = [log = options.log, prefix = "namespace \"" + printable(name) + "\": "](
                         LogLevel level, std::string_view text) { log(level, prefix + std::string{text}); };
     }
     return options;

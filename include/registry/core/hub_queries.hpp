@@ -18,6 +18,7 @@
 #include <registry/core/catalogue.hpp>
 #include <registry/core/claim_queue.hpp>
 #include <registry/core/decode.hpp>
+#include <registry/core/failure.hpp>
 #include <registry/core/hub_answer.hpp>
 #include <registry/core/hub_registrations.hpp>
 #include <registry/core/instant.hpp>
@@ -26,6 +27,7 @@
 #include <registry/core/options.hpp>
 #include <registry/core/query_asker.hpp>
 #include <registry/core/sequence_tracker.hpp>
+#include <registry/core/spare_memory.hpp>
 #include <registry/core/waiting_claims.hpp>
 #include <registry/detail/counter.hpp>
 #include <registry/envelope.hpp>
@@ -74,9 +76,9 @@ class HubQueries {
       }
       try {
         error = dispatch(asker, type, message, now);
-      } catch (const std::exception& failure) {
+      } catch (...) {
         take_back(asker, now);
-        answer_.refuse(StorageError{failure.what()});
+        answer_.refuse(StorageError{failure_text()});
         return std::nullopt;
       }
     }
@@ -90,6 +92,14 @@ class HubQueries {
   /// What the last query asked for and was told, if it was a claim.
   const std::vector<K>& keys() const noexcept { return keys_; }
   const std::vector<OffloadStatus>& statuses() const noexcept { return statuses_; }
+
+  /// Gives back what an unusually large query took.
+  void give_back_spare_memory() noexcept {
+    give_back_spare(keys_);
+    give_back_spare(entries_);
+    give_back_spare(statuses_);
+    give_back_spare(renewals_);
+  }
 
   /// Takes back what the last query, of this asker, was granted.
   void take_back(const QueryAsker& asker, Instant now) {

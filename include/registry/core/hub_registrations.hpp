@@ -16,6 +16,7 @@
 #include <registry/codec.hpp>
 #include <registry/core/admission.hpp>
 #include <registry/core/decode.hpp>
+#include <registry/core/failure.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/key_states.hpp>
 #include <registry/core/options.hpp>
@@ -24,6 +25,7 @@
 #include <registry/core/refusal_hook.hpp>
 #include <registry/core/reports.hpp>
 #include <registry/core/sequence_tracker.hpp>
+#include <registry/core/spare_memory.hpp>
 #include <registry/core/waiting_claims.hpp>
 #include <registry/detail/counter.hpp>
 #include <registry/detail/flat_map.hpp>
@@ -93,6 +95,12 @@ class HubRegistrations {
     } else {
       store_all(ours, false, now);
     }
+  }
+
+  /// Gives back what an unusually large registration took.
+  void give_back_spare_memory() noexcept {
+    give_back_spare(entries_);
+    give_back_spare(outcomes_);
   }
 
   /// What became of each entry in the last `store`.
@@ -166,7 +174,7 @@ class HubRegistrations {
     try {
       const auto* stored = states_.catalogue().find(entry.key);
       return stored != nullptr && stored->value == entry.value;
-    } catch (const std::exception&) {
+    } catch (...) {
       return false;
     }
   }
@@ -180,8 +188,8 @@ class HubRegistrations {
     const auto attempt_for = [&](std::size_t i, auto action) {
       try {
         action();
-      } catch (const std::exception& failure) {
-        refuse_entry(i, StorageError{failure.what()}, RegisterStatus::storage_error);
+      } catch (...) {
+        refuse_entry(i, StorageError{failure_text()}, RegisterStatus::storage_error);
       }
     };
     if (absent_only) {
@@ -204,7 +212,7 @@ class HubRegistrations {
           }
           came_with_it.insert(entries_[i].key);
         }
-        claims_.note_registration_of(entries_[i].key);
+        claims_.note_registration_of(entries_[i].key, hash, hint);
         if (auto refusal = store_entry(entries_[i], hash, ours, now)) {
           const RegisterStatus status = status_of(*refusal);
           refuse_entry(i, *std::move(refusal), status);
@@ -236,8 +244,8 @@ class HubRegistrations {
         const std::size_t capacity = catalogue.policy().capacity().value_or(catalogue.policy().size());
         return LimitExceeded{"capacity", capacity, capacity + 1};
       }
-    } catch (const std::exception& failure) {
-      return StorageError{failure.what()};
+    } catch (...) {
+      return StorageError{failure_text()};
     }
     states_.convert_lease(key, hash, now);
     return std::nullopt;

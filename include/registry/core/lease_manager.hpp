@@ -94,10 +94,11 @@ class LeaseManager {
   /// From now on the keys of leases that end are appended to `ended`, until it is null.
   void watch(std::vector<K>* ended) noexcept { ended_ = ended; }
 
-  /// Ends the lease of this number, whose key has been registered, whoever held it.
-  void convert(Number number, Hash hash, SteadyTime now) {
+  /// Ends the lease of this number, whose key has been registered, whoever held it. Who watches knows of that: nothing
+  /// may fail now that the key is stored.
+  void convert(Number number, Hash hash, SteadyTime now) noexcept {
     (now < at(number).deadline ? converted_ : expired_).add();
-    drop(number, hash);
+    forget(number, hash);
   }
 
   /// Who holds the lease of this number now, or null; valid until the next change.
@@ -189,6 +190,10 @@ class LeaseManager {
 
   void drop(Number number, Hash hash) {
     if (ended_ != nullptr) ended_->push_back(table_.leases()[number].key);
+    forget(number, hash);
+  }
+
+  void forget(Number number, Hash hash) noexcept {
     accounts_.drop(at(number).account);
     table_.erase_lease(order_, number, hash);
     active_.store(size());

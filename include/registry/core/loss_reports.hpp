@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include <registry/core/failure.hpp>
 #include <registry/error.hpp>
 #include <registry/log.hpp>
 #include <registry/message.hpp>
@@ -26,10 +27,8 @@ class LossReports {
     }
     try {
       hook_(entries, why);
-    } catch (const std::exception& error) {
-      log(LogLevel::warning, std::string{"on_undelivered failed: "} + error.what());
     } catch (...) {
-      log(LogLevel::warning, "on_undelivered failed: something that is no std::exception was thrown");
+      log(LogLevel::warning, "on_undelivered failed: " + failure_text());
     }
   }
 

@@ -24,7 +24,7 @@ struct HubOptions {
   std::size_t max_leases_per_client = std::numeric_limits<std::size_t>::max();
   /// Keys in one query, entries in one registration; more are refused with LimitExceeded.
   std::size_t max_keys_per_query = 1'000'000;
-  /// Bytes in the answer to one query; a query that would need more is refused with LimitExceeded.
+  /// Bytes in the answer to one match; one that would need more is refused with LimitExceeded.
   std::size_t max_answer_bytes = std::size_t{64} << 20U;
   /// Whether only the holder of the lease may register a key. Refused entries are counted and logged.
   bool insist_on_holder = false;

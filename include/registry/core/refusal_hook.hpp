@@ -13,6 +13,7 @@
 #include <registry/bytes.hpp>
 #include <registry/codec.hpp>
 #include <registry/core/decode.hpp>
+#include <registry/core/failure.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/reports.hpp>
 #include <registry/detail/counter.hpp>
@@ -42,15 +43,12 @@ class Refusals {
   const RefusalHook<K, V, M>& hook() const noexcept { return hook_; }
 
   void hand_over(std::string_view name_space, std::span<const EntryType> entries, const Error& why, SteadyTime now) {
-    if (!hook_) return;
+    if (!hook_ || entries.empty()) return;
     try {
       hook_(name_space, entries, why);
-    } catch (const std::exception& failure) {
-      hook_failures_.add();
-      reports_.add(now, std::string{"on_refused threw: "} + failure.what());
     } catch (...) {
       hook_failures_.add();
-      reports_.add(now, "on_refused threw something that is no std::exception");
+      reports_.add(now, "on_refused threw: " + failure_text());
     }
   }
 

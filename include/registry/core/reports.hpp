@@ -30,7 +30,7 @@ class Reports {
       return;
     }
     ++made_;
-    log_(LogLevel::warning, text);
+    log_(LogLevel::warning, printable(text));
   }
 
   /// To be called where memory was out for what a message asked for, which is given up then: it must not end a hub.

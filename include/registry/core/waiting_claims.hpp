@@ -11,12 +11,14 @@
 #include <vector>
 
 #include <registry/core/claim_queue.hpp>
+#include <registry/core/failure.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/key_states.hpp>
 #include <registry/core/lease_manager.hpp>
 #include <registry/core/options.hpp>
 #include <registry/core/query_asker.hpp>
 #include <registry/core/reports.hpp>
+#include <registry/core/spare_memory.hpp>
 #include <registry/detail/counter.hpp>
 #include <registry/detail/flat_map.hpp>
 #include <registry/envelope.hpp>
@@ -34,6 +36,8 @@ template <Eviction P>
 class WaitingClaims {
  public:
   using K = typename P::key_type;
+  using Hash = typename KeyStates<P>::Hash;
+  using Number = typename KeyStates<P>::Number;
 
   WaitingClaims(KeyStates<P>& states, const HubOptions& options, Reports& reports)
       : states_(states), options_(options), reports_(reports) {}
@@ -70,9 +74,10 @@ class WaitingClaims {
     if (const auto number = queue_.find(asker.holder, asker.place())) queue_.take(*number);
   }
 
-  /// Says that the key is about to be stored. Leases that end are heard of without being told.
-  void note_registration_of(const K& key) {
-    if (is_awaited(key)) freed_.push_back(key);
+  /// Says that the key is about to be stored. Leases that end are heard of without being told, and of what is stored
+  /// already those who wait will be told.
+  void note_registration_of(const K& key, Hash hash, Number hint) {
+    if (is_awaited(key) && states_.stored_under(key, hash, hint) == nullptr) freed_.push_back(key);
   }
 
   /// Tells those who wait what has become of the keys that have been freed or stored; a slice of them at a time.
@@ -89,6 +94,7 @@ class WaitingClaims {
     }
     if (queue_.empty()) {
       freed_.clear();
+      give_back_spare(freed_);
       blocked_.clear();
       states_.leases().watch(nullptr);
     }
@@ -156,8 +162,11 @@ class WaitingClaims {
         continue;
       }
       queue_.decide_first(key, OffloadStatus::granted);
-      // To the next one at once, if it does not reach this one.
-      if (!end(queue_.take(*first))) leases.withdraw(key, hash, holder, request, now.lease);
+      if (end(queue_.take(*first))) continue;
+      // To the next one at once: nobody need be told, for which there may be no memory.
+      leases.watch(nullptr);
+      leases.withdraw(key, hash, holder, request, now.lease);
+      leases.watch(&freed_);
     }
     return false;
   }
@@ -173,9 +182,8 @@ class WaitingClaims {
   auto attempt(Instant now, Look look) -> std::optional<decltype(look())> {
     try {
       return look();
-    } catch (const std::exception& failure) {
-      reports_.add(
-          now.lease, std::string{"what has become of a key that a claim waits for is not known: "} + failure.what());
+    } catch (...) {
+      reports_.add(now.lease, "what has become of a key that a claim waits for is not known: " + failure_text());
       return std::nullopt;
     }
   }

@@ -20,6 +20,7 @@
 #include <registry/core/claim_state.hpp>
 #include <registry/core/claimed_registration.hpp>
 #include <registry/core/client_core.hpp>
+#include <registry/core/failure.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/live_claims.hpp>
 #include <registry/core/loss_reports.hpp>
@@ -546,10 +547,8 @@ class BlockingDriver {
   void attempt(const char* what, Action action) {
     try {
       action();
-    } catch (const std::exception& error) {
-      log(LogLevel::warning, std::string{what} + " failed: " + error.what());
     } catch (...) {
-      log(LogLevel::warning, std::string{what} + " failed: something that is no std::exception was thrown");
+      log(LogLevel::warning, std::string{what} + " failed: " + failure_text());
     }
   }
 

@@ -15,7 +15,8 @@
 namespace registry {
 
 /// Keeps a key from being granted while the object it named is being deleted: as long as a copy of it lives, the key is
-/// `Leased` to everyone. May be copied, moved and dropped on any thread, also after the hub is gone.
+/// `Leased` to everyone, unless it is stored. May be copied, moved and dropped on any thread, also after the hub is
+/// gone.
 using EvictionHandle = std::shared_ptr<const void>;
 
 /// The keys under an EvictionHandle. All calls on the hub's thread; only the handles end elsewhere.

@@ -288,3 +288,20 @@ TEST_CASE("the client works on when its hub was away") {
   io.run();
   REQUIRE(after.succeeded());
 }
+
+TEST_CASE("answers that have come while the executor was held up are not too late") {
+  ServedHub hub;
+  asio::io_context io;
+  Client client = builder(io, hub.address()).request_timeout(300ms).build();
+  Completed<std::uint64_t> first;
+  client.async_touch(Keys{1}, first.token());
+  REQUIRE(run_until(io, [&] { return first.calls > 0; }));
+  std::vector<Completed<std::uint64_t>> calls(200);
+  for (std::size_t i = 0; i < calls.size(); ++i) client.async_touch(Keys{i}, calls[i].token());
+  io.restart();
+  io.poll();
+  // Longer than their time, and than any answer takes to come: a handler of the application's.
+  std::this_thread::sleep_for(2 * 300ms);
+  REQUIRE(run_until(io, [&] { return std::ranges::all_of(calls, [](const auto& call) { return call.calls > 0; }); }));
+  CHECK(std::ranges::all_of(calls, [](const auto& call) { return call.succeeded(); }));
+}

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <tuple>
 #include <vector>
@@ -16,7 +17,7 @@ namespace {
 
 using Entries = std::vector<BlockEntry>;
 
-struct World {
+struct Resends {
   LossyHub hub;
   Entries lost;
   LossyClient alice =
@@ -27,6 +28,8 @@ struct World {
           })
           .build();
   LossyClient bob = client<Block, Block>(LossyTransport(hub)).log(nullptr).build();
+
+  explicit Resends(std::optional<std::size_t> capacity = std::nullopt) : hub({}, capacity) {}
 
   /// A batch of its own.
   void push(const Entries& entries) {
@@ -43,7 +46,7 @@ struct World {
 }  // namespace
 
 TEST_CASE("of two registrations of a key that were both lost the later one is stored in the end") {
-  World world;
+  Resends world;
   world.hub.loses_registrations = true;
   world.push({{1, 10, {}}, {2, 10, {}}});
   world.push({{1, 20, {}}});
@@ -54,7 +57,7 @@ TEST_CASE("of two registrations of a key that were both lost the later one is st
 }
 
 TEST_CASE("another hub is told the later of two registrations of a key") {
-  World world;
+  Resends world;
   world.push({{1, 10, {}}});
   world.push({{2, 10, {}}});
   world.push({{1, 20, {}}});
@@ -65,7 +68,7 @@ TEST_CASE("another hub is told the later of two registrations of a key") {
 }
 
 TEST_CASE("another hub is not told of what was removed before it came") {
-  World world;
+  Resends world;
   world.push({{1, 10, {}}, {2, 10, {}}});
   CHECK(world.alice.remove({1}) == 1);
   const bool is_registered_again = GENERATE(false, true);
@@ -77,7 +80,7 @@ TEST_CASE("another hub is not told of what was removed before it came") {
 }
 
 TEST_CASE("another hub is not told of values that were removed where they were stored") {
-  World world;
+  Resends world;
   world.push({{1, 10, {}}, {2, 10, {}}, {3, 10, {}}});
   // The second has another value than that.
   CHECK(world.alice.remove_if({{1, 10, {}}, {2, 11, {}}, {4, 10, {}}}) == 1);
@@ -88,7 +91,7 @@ TEST_CASE("another hub is not told of values that were removed where they were s
 }
 
 TEST_CASE("another hub is not told of what an acknowledged registration has replaced") {
-  World world;
+  Resends world;
   world.push({{1, 10, {}}, {2, 10, {}}});
   CHECK(world.alice.register_acknowledged({{1, 20, {}}}).all_stored());
   world.hub.restart();
@@ -98,7 +101,7 @@ TEST_CASE("another hub is not told of what an acknowledged registration has repl
 }
 
 TEST_CASE("a removal that was not answered leaves out nothing") {
-  World world;
+  Resends world;
   world.push({{1, 10, {}}});
   world.hub.answers = [](MessageType type) { return type != MessageType::remove; };
   CHECK_THROWS_AS(world.alice.remove({1}), RegistryError);
@@ -108,7 +111,7 @@ TEST_CASE("a removal that was not answered leaves out nothing") {
 }
 
 TEST_CASE("a batch of which everything is left out still takes its number, and the next one is stored") {
-  World world;
+  Resends world;
   world.push({{1, 10, {}}});
   CHECK(world.alice.remove({1}) == 1);
   world.push({{2, 10, {}}});
@@ -116,4 +119,35 @@ TEST_CASE("a batch of which everything is left out still takes its number, and t
   world.go_on();
   CHECK(world.bob.match({1, 2}) == Entries{{2, 10, {}}});
   CHECK(world.alice.close(1s).empty());
+}
+
+TEST_CASE("of a value that was removed where it was stored another one before it does not come back") {
+  Resends world;
+  world.push({{1, 10, {}}, {1, 20, {}}});
+  CHECK(world.alice.remove_if({{1, 20, {}}}) == 1);
+  world.hub.restart();
+  world.go_on();
+  CHECK(world.bob.match({1}).empty());
+}
+
+TEST_CASE("a removal does not overtake what was sent before it was left out") {
+  Resends world;
+  world.hub.stalls = true;
+  world.push({{1, 10, {}}, {2, 10, {}}});
+  CHECK(world.alice.register_acknowledged({{1, 20, {}}}).all_stored());
+  world.go_on();
+  CHECK_THROWS_AS(world.alice.remove({1}), RegistryError);
+  world.hub.end_stall();
+  world.go_on();
+  CHECK(world.alice.remove({1}) == 1);
+  CHECK(world.bob.match({1, 2}) == Entries{{2, 10, {}}});
+}
+
+TEST_CASE("what the hub has refused is told, and nothing else, also where something has been left out since") {
+  Resends world(2);
+  world.push({{1, 10, {}}, {2, 10, {}}, {3, 10, {}}});
+  CHECK(world.alice.remove_if({{1, 10, {}}}) == 1);
+  world.go_on();
+  CHECK(world.lost == Entries{{3, 10, {}}});
+  CHECK(world.bob.match({1, 2, 3}) == Entries{{2, 10, {}}});
 }

@@ -16,7 +16,7 @@ using namespace client_test;
 namespace {
 
 /// A client that has met an older hub, and has been told so.
-struct World {
+struct Upgrade {
   LossyHub hub;
   std::size_t lost = 0;
   LossyClient alice =
@@ -26,7 +26,7 @@ struct World {
           .build();
   LossyClient bob = client<Block, Block>(LossyTransport(hub)).log(nullptr).build();
 
-  explicit World(HubOptions options = {}) : hub(options) {
+  explicit Upgrade(HubOptions options = {}) : hub(options) {
     hub.is_old = true;
     push({{1, 10, {}}});
     let_pass(3s);
@@ -64,7 +64,7 @@ HubOptions insisting() {
 }  // namespace
 
 TEST_CASE("a hub that cannot confirm is not sent anything again, and asked no more for a while") {
-  World world;
+  Upgrade world;
   CHECK_FALSE(world.sends_again_what_is_lost());
   const auto syncs = std::ranges::count(world.hub.queries, MessageType::sync);
   world.push({{3, 30, {}}});
@@ -73,7 +73,7 @@ TEST_CASE("a hub that cannot confirm is not sent anything again, and asked no mo
 }
 
 TEST_CASE("a hub that confirms, in the place of one that did not, is known by its answer to a claim") {
-  World world;
+  Upgrade world;
   world.upgrade();
   std::ignore = world.alice.claim({7});
   world.let_pass(1s);
@@ -82,7 +82,7 @@ TEST_CASE("a hub that confirms, in the place of one that did not, is known by it
 }
 
 TEST_CASE("a client that claims nothing asks again some time later") {
-  World world;
+  Upgrade world;
   world.upgrade();
   world.push({{3, 30, {}}});
   world.let_pass(11s);
@@ -91,10 +91,35 @@ TEST_CASE("a client that claims nothing asks again some time later") {
 }
 
 TEST_CASE("a hub that insists, in the place of one that did not, is sent acknowledged registrations") {
-  World world(insisting());
+  Upgrade world(insisting());
   world.lost = 0;
   world.upgrade();
   std::ignore = world.alice.claim({7});
   CHECK_THROWS_AS(world.alice.register_blocks({{2, 20, {}}}), RegistryError);
   CHECK(world.bob.match({2}).empty());
+}
+
+TEST_CASE("a client that has asked again in vain does so once more much later") {
+  Upgrade world;
+  world.let_pass(11s);
+  world.push({{3, 30, {}}});
+  world.let_pass(60s);
+  world.upgrade();
+  world.let_pass(1s);
+  CHECK(world.sends_again_what_is_lost());
+}
+
+TEST_CASE("a removal does not overtake what was handed over while nothing was kept") {
+  Upgrade world;
+  world.let_pass(7s);
+  world.hub.stalls = true;
+  world.push({{5, 50, {}}});
+  const bool asks_again = GENERATE(false, true);
+  if (asks_again) {
+    world.let_pass(2s);
+    world.push({{6, 60, {}}});
+  }
+  CHECK_THROWS_AS(world.alice.remove({5}), RegistryError);
+  world.hub.end_stall();
+  CHECK(world.alice.remove({5}) == 1);
 }

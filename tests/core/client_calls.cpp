@@ -286,7 +286,7 @@ TEST_CASE("a hub that returns no envelope is read as such, until it does") {
     CHECK(answer->message.data() == message.data());
     CHECK(client.echoes_envelopes() == false);
   }
-  client.sync_failed(Unsupported{"sync"});
+  client.sync_failed(Unsupported{"sync"}, start);
   CHECK_FALSE(client.may_confirm());
   show_envelope(client);
   CHECK(client.echoes_envelopes() == true);

@@ -792,3 +792,17 @@ TEST_CASE("without a recovery time a claim is had back as long as nothing speaks
     CHECK(alice.renew(hub, {1}, 8) == std::vector{RenewStatus::lost});
   }
 }
+
+TEST_CASE("a claim that waits hears of a key that the hub itself has stored when it is registered") {
+  TestHub<> hub;
+  Asker alice = client(1);
+  Claimant bob = claim_of(2);
+  hub.can_offload(alice, {1});
+  REQUIRE_FALSE(bob.claim(hub, {1}, 20s));
+  std::vector<PlainEntry> evicted;
+  hub.core.policy().insert({1, 10, {}}, evicted);
+  const std::size_t before = hub.replies.size();
+  hub.put(alice, {{1, 11, {}}});
+  REQUIRE(hub.replies.size() == before + 1);
+  CHECK(read_claim(hub.replies.back().message).statuses == Statuses{already_stored});
+}

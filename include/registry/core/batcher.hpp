@@ -29,6 +29,7 @@ struct Batch {
   Bytes message;
   Bytes envelope;
   std::vector<K> keys;
+  std::vector<K> left_out;  // what it was sent with at first, and is not any more
 };
 
 /// Gathers entries into registrations. Entries are encoded as they come and exist only so: what could not be sent is

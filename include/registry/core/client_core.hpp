@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <iterator>
+#include <new>
 #include <optional>
 #include <set>
 #include <span>
@@ -462,13 +463,15 @@ class ClientCore {
   /// A batch of the batcher's is on its way; the hub applies it some time later.
   void handed_over(BatchType batch, SteadyTime now) {
     taken_.reset();
-    if (cannot_sync_ && now >= ask_again_at_.value_or(SteadyTime::max())) ask_hub_again();
-    if (cannot_sync_ && !ask_again_at_) ask_again_at_ = now + ask_again_after;
+    if (cannot_sync_ && now >= ask_again_at_) ask_hub_again();
     for (const K& key : batch.keys) {
       registered_.add(key, now);
       drop_pending(key);
     }
-    if (!keeps_unconfirmed()) return;
+    if (!keeps_unconfirmed()) {
+      last_unkept_ = std::max(last_unkept_, batch.sequence);
+      return;
+    }
     for (const K& key : batch.keys) {
       KeyUnconfirmed& unconfirmed = unconfirmed_keys_[key];
       ++unconfirmed.count;
@@ -594,9 +597,10 @@ class ClientCore {
 
   /// What a sync that was not answered as one says of the hub: nothing if nobody answered, or if it could not now. If
   /// it is that the client's key does not allow what it registers, that is lost, and answered.
-  std::optional<Loss> sync_failed(const Error& error) {
+  std::optional<Loss> sync_failed(const Error& error, SteadyTime now) {
     if (std::holds_alternative<Unsupported>(error)) {
       cannot_sync_ = true;
+      ask_again_at_ = now + ask_again_after;
       forget_unconfirmed();
     }
     const auto* refusal = std::get_if<HubError>(&error);
@@ -644,7 +648,6 @@ class ClientCore {
   void ask_hub_again() noexcept {
     cannot_sync_ = false;
     has_asked_hub_ = false;
-    ask_again_at_.reset();
   }
 
   bool keeps_unconfirmed() const noexcept { return options_.max_unconfirmed_bytes > 0 && may_confirm(); }
@@ -679,12 +682,15 @@ class ClientCore {
   /// The hub confirms nothing.
   void forget_unconfirmed() {
     sync_due_.reset();
+    if (!unconfirmed_.empty()) last_unkept_ = batcher_.last_batch();
     while (!unconfirmed_.empty()) settle_first();
   }
 
   /// What has become of the first unconfirmed batch is known.
   void settle_first() {
-    for (const K& key : unconfirmed_.take_first().keys) drop_unconfirmed(key);
+    const BatchType batch = unconfirmed_.take_first();
+    for (const K& key : batch.keys) drop_unconfirmed(key);
+    for (const K& key : batch.left_out) drop_unconfirmed(key);
   }
 
   void drop_unconfirmed(const K& key) {
@@ -713,17 +719,30 @@ class ClientCore {
     if (it != unconfirmed_keys_.end()) it->second.outdated_before = std::max(it->second.outdated_before, before);
   }
 
-  /// Only of these values: another is stored still.
+  /// Only of these values: another is stored still. Where there is no memory for it, nothing is left out.
   void outdate_if(const RemoveIf& call) {
-    if (std::ranges::none_of(call.keys, [&](const K& key) { return unconfirmed_keys_.contains(key); })) return;
-    std::vector<EntryType> removed;
-    if (C::decode_entries(call.message, removed)) return;
-    unconfirmed_.revise_up_to(call.behind, [&](BatchType& batch) {
-      drop_entries(batch, [&](const EntryType& entry) {
-        return std::ranges::any_of(
-            removed, [&](const EntryType& gone) { return gone.key == entry.key && gone.value == entry.value; });
+    try {
+      std::vector<EntryType> removed;
+      detail::FlatMap<K, std::vector<std::size_t>> places;
+      for (std::size_t i = 0; i < call.keys.size(); ++i) {
+        if (unconfirmed_keys_.contains(call.keys[i])) places[call.keys[i]].push_back(i);
+      }
+      if (places.empty() || decode_guarded(call.message, [&] { return C::decode_entries(call.message, removed); }) ||
+          removed.size() != call.keys.size()) {
+        return;
+      }
+      unconfirmed_.revise_up_to(call.behind, [&](BatchType& batch) {
+        if (std::ranges::none_of(batch.keys, [&](const K& key) { return places.contains(key); })) return;
+        drop_entries(batch, [&](std::span<const EntryType> entries, std::size_t i) {
+          const auto it = places.find(batch.keys[i]);
+          return it != places.end() && std::ranges::any_of(it->second, [&](std::size_t place) {
+                   return removed[place].value == entries[i].value;
+                 });
+        });
       });
-    });
+    } catch (const std::bad_alloc&) {
+      // The removal was carried out all the same.
+    }
   }
 
   void drop_outdated(BatchType& batch) {
@@ -732,30 +751,34 @@ class ClientCore {
       return batch.sequence < std::max(unconfirmed.last_batch, unconfirmed.outdated_before);
     };
     if (std::ranges::none_of(batch.keys, is_outdated)) return;
-    drop_entries(batch, [&](const EntryType& entry) { return is_outdated(entry.key); });
+    drop_entries(batch, [&](std::span<const EntryType>, std::size_t i) { return is_outdated(batch.keys[i]); });
   }
 
-  /// Leaves the batch as it is if a `wire` of the user's does not read what it wrote.
+  /// Leaves out the entries for which `is_dropped(entries, place)`, and what stands of their keys before them. Their
+  /// keys are unconfirmed still: what was sent with them may be on its way. Leaves the batch as it is if a `wire` of
+  /// the user's does not read what it wrote.
   template <class Predicate>
-  void drop_entries(BatchType& batch, Predicate is_dropped) {
+  static void drop_entries(BatchType& batch, Predicate is_dropped) {
     std::vector<EntryType> entries;
     if (decode_guarded(batch.message, [&] { return C::decode_entries(batch.message, entries); })) return;
-    BatchType rest;
-    C::begin_entries(MessageType::register_entries, rest.message);
-    std::vector<K> dropped;
-    for (const EntryType& entry : entries) {
-      if (is_dropped(entry)) {
-        dropped.push_back(entry.key);
-      } else if (append_guarded<C>(entry, rest.message)) {
-        return;
-      } else {
-        rest.keys.push_back(entry.key);
-      }
+    if (entries.size() != batch.keys.size()) return;
+    detail::FlatSet<K> gone;
+    std::vector<bool> stays(entries.size());
+    for (std::size_t i = entries.size(); i-- > 0;) {
+      if (is_dropped(std::span<const EntryType>{entries}, i)) gone.insert(batch.keys[i]);
+      stays[i] = !gone.contains(batch.keys[i]);
     }
-    if (dropped.empty()) return;
+    if (gone.empty()) return;
+    BatchType rest;
+    rest.left_out = batch.left_out;
+    C::begin_entries(MessageType::register_entries, rest.message);
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      if (stays[i] && append_guarded<C>(entries[i], rest.message)) return;
+      (stays[i] ? rest.keys : rest.left_out).push_back(batch.keys[i]);
+    }
     batch.message = std::move(rest.message);
     batch.keys = std::move(rest.keys);
-    for (const K& key : dropped) drop_unconfirmed(key);
+    batch.left_out = std::move(rest.left_out);
   }
 
   template <class AnyCall>
@@ -910,11 +933,11 @@ class ClientCore {
 
   /// The last batch with this key that the hub may not have applied, or one behind it.
   std::optional<std::uint64_t> last_open_batch(const K& key, SteadyTime now) {
-    const bool knows_all = keeps_unconfirmed() && !pending_.contains(key);
-    if (!knows_all)
-      return is_registered(key, now) && has_open_batches() ? std::optional{batcher_.last_batch()} : std::nullopt;
+    if (pending_.contains(key)) return batcher_.last_batch();
+    std::uint64_t last = registered_.contains(key, now) ? last_unkept_ : 0;
     const auto it = unconfirmed_keys_.find(key);
-    return it == unconfirmed_keys_.end() ? std::nullopt : std::optional{it->second.last_batch};
+    if (it != unconfirmed_keys_.end()) last = std::max(last, it->second.last_batch);
+    return last > 0 ? std::optional{last} : std::nullopt;
   }
 
   template <class AnyCall>
@@ -1091,6 +1114,7 @@ class ClientCore {
   detail::FlatMap<K, KeyUnconfirmed> unconfirmed_keys_;
   KnownKeys<K> registered_;
   Unconfirmed<K> unconfirmed_;
+  std::uint64_t last_unkept_ = 0;          // the last batch handed over that was not kept to be confirmed
   std::optional<std::uint64_t> taken_;     // the number of the batch that is being sent
   std::set<std::uint64_t> acknowledging_;  // numbers of registrations that wait for their answer
   std::optional<SteadyTime> sync_due_;
@@ -1098,7 +1122,7 @@ class ClientCore {
   bool insists_ = false;
   bool has_asked_hub_ = false;
   bool cannot_sync_ = false;
-  std::optional<SteadyTime> ask_again_at_;
+  SteadyTime ask_again_at_{};
   std::optional<bool> echoes_envelopes_;
   bool welcome_ = false;
   detail::Counter late_answers_, batches_resent_, hubs_met_;

@@ -206,6 +206,7 @@ class HubCore {
     ~SpareMemory() {
       core.queries_.give_back_spare_memory();
       core.registrations_.give_back_spare_memory();
+      core.states_.give_back_spare_memory();
     }
   };
 

@@ -93,8 +93,9 @@ class HubQueries {
   const std::vector<K>& keys() const noexcept { return keys_; }
   const std::vector<OffloadStatus>& statuses() const noexcept { return statuses_; }
 
-  /// Gives back what an unusually large query took.
+  /// Gives back what an unusually large query took, and what its values did.
   void give_back_spare_memory() noexcept {
+    entries_.clear();
     give_back_spare(keys_);
     give_back_spare(entries_);
     give_back_spare(statuses_);

@@ -97,8 +97,9 @@ class HubRegistrations {
     }
   }
 
-  /// Gives back what an unusually large registration took.
+  /// Gives back what an unusually large registration took, and what its values did.
   void give_back_spare_memory() noexcept {
+    entries_.clear();
     give_back_spare(entries_);
     give_back_spare(outcomes_);
   }
@@ -157,13 +158,16 @@ class HubRegistrations {
     if (last_refusal_) sequences_.keep_refusal(ours.client, sequence, outcomes_);
   }
 
-  /// What was answered to this registration at first. Where that is forgotten, an entry counts as stored if it is.
+  /// What was answered to this registration at first. Where that is forgotten, or was said of other entries than the
+  /// client asks for now, one counts as stored if it is.
   void repeat_outcomes(const ClientId& client, std::uint64_t sequence) {
     const auto* refusal = sequences_.refusal(client, sequence);
-    const bool is_whole = refusal != nullptr && refusal->size() == size();
-    outcomes_.assign(size(), refusal == nullptr ? RegisterStatus::stored : RegisterStatus::storage_error);
-    if (is_whole) outcomes_ = *refusal;
-    if (refusal != nullptr || !sequences_.is_outcome_forgotten(client, sequence)) return;
+    outcomes_.assign(size(), RegisterStatus::stored);
+    if (refusal == nullptr && !sequences_.is_outcome_forgotten(client, sequence)) return;
+    if (refusal != nullptr && refusal->size() == size()) {
+      outcomes_ = *refusal;
+      return;
+    }
     for (std::size_t i = 0; i < size(); ++i) {
       if (!is_stored(entries_[i])) outcomes_[i] = RegisterStatus::storage_error;
     }

@@ -11,6 +11,7 @@
 #include <registry/core/instant.hpp>
 #include <registry/core/lease_manager.hpp>
 #include <registry/core/options.hpp>
+#include <registry/core/spare_memory.hpp>
 #include <registry/detail/lease.hpp>
 #include <registry/detail/look_ahead.hpp>
 #include <registry/eviction.hpp>
@@ -113,6 +114,12 @@ class KeyStates {
       return catalogue_.find(key);
     }
   }
+
+  /// Whether there is a lease left on a key that is stored: it was stored past this.
+  bool has_lease_left(const K& key, Hash hash) { return lease_on_stored(key, hash) != Table::none; }
+
+  /// Gives back what an unusually large batch took.
+  void give_back_spare_memory() noexcept { give_back_spare(hashes_); }
 
   /// Ends the lease, if any, on a key that has just been stored.
   void convert_lease(const K& key, Hash hash, Instant now) {

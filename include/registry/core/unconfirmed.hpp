@@ -74,14 +74,15 @@ class Unconfirmed {
 
   template <class Revise>
   void revise(Sent& sent, Revise& revise) {
-    bytes_ -= size_of(sent.batch);
+    const std::size_t before = size_of(sent.batch);
     revise(sent.batch);
-    bytes_ += size_of(sent.batch);
+    bytes_ += size_of(sent.batch) - before;
   }
 
   /// With what is kept of each key beside them.
   static std::size_t size_of(const Batch<K>& batch) noexcept {
-    return sizeof(Sent) + batch.message.size() + batch.envelope.size() + batch.keys.size() * (2 * sizeof(K) + 24);
+    const std::size_t keys = batch.keys.size() + batch.left_out.size();
+    return sizeof(Sent) + batch.message.size() + batch.envelope.size() + keys * (2 * sizeof(K) + 24);
   }
 
   std::deque<Sent> sent_;

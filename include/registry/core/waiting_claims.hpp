@@ -77,7 +77,8 @@ class WaitingClaims {
   /// Says that the key is about to be stored. Leases that end are heard of without being told, and of what is stored
   /// already those who wait will be told.
   void note_registration_of(const K& key, Hash hash, Number hint) {
-    if (is_awaited(key) && states_.stored_under(key, hash, hint) == nullptr) freed_.push_back(key);
+    if (!is_awaited(key)) return;
+    if (states_.stored_under(key, hash, hint) == nullptr || states_.has_lease_left(key, hash)) freed_.push_back(key);
   }
 
   /// Tells those who wait what has become of the keys that have been freed or stored; a slice of them at a time.

@@ -105,7 +105,7 @@ class AsioConfirmations {
       confirming_.reset();
       is_asking_ = false;
       if (!error) return follow_up(core_.synced(call, answer, Loop::now()));
-      if (const auto loss = core_.sync_failed(*error)) report_lost_(loss->entries, loss->why);
+      if (const auto loss = core_.sync_failed(*error, Loop::now())) report_lost_(loss->entries, loss->why);
       go_on_with_refused();
       schedule_next(false);
     };

@@ -28,6 +28,7 @@
 #include <registry/core/claim_state.hpp>
 #include <registry/core/claimed_registration.hpp>
 #include <registry/core/client_core.hpp>
+#include <registry/core/failure.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/diagnostics.hpp>
 #include <registry/error.hpp>
@@ -151,8 +152,8 @@ class AsioConversion {
     std::invoke_result_t<Convert&, const AsioQuery<Core>&, std::error_code, Result> converted{};
     try {
       converted = convert_(*query, code, std::move(result));
-    } catch (const std::exception& failure) {
-      error = TransportError{std::string{"reading the answer failed: "} + failure.what()};
+    } catch (...) {
+      error = TransportError{"reading the answer failed: " + failure_text()};
       code = make_error_code(*error);
     }
     completion_(query, code, std::move(error), std::move(converted));
@@ -192,9 +193,9 @@ class AsioQueryOf : public AsioQuery<Core> {
     Outcome<Result> outcome;
     try {
       outcome = core.finish(call_, message, now);
-    } catch (const std::exception& failure) {
+    } catch (...) {
       // A wire or codec of the user's: nobody else's calls may suffer for it.
-      outcome = Error{TransportError{std::string{"reading the answer failed: "} + failure.what()}};
+      outcome = Error{TransportError{"reading the answer failed: " + failure_text()}};
     }
     if (auto* error = std::get_if<Error>(&outcome)) {
       if (now < this->deadline && may_repeat(*error)) return AsioNextStep::begin_anew;
@@ -339,7 +340,7 @@ class AsioClaimedQuery final : public AsioEntriesQuery<Core, typename Core::Regi
         this->become(std::make_shared<const std::vector<EntryType>>(std::move(again)));
         return AsioNextStep::begin_anew;
       }
-    } catch (const std::exception&) {
+    } catch (...) {
       // No memory, or a key or value of the user's.
     }
     return Base::succeed(*std::exchange(outcomes_, std::nullopt));

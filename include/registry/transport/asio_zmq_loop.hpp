@@ -31,6 +31,7 @@
 #include <registry/bytes.hpp>
 #include <registry/core/claim_state.hpp>
 #include <registry/core/client_core.hpp>
+#include <registry/core/failure.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/loss_reports.hpp>
 #include <registry/core/request_table.hpp>
@@ -401,9 +402,9 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       return false;
     } catch (const RegistryError& failure) {
       error = failure.error();
-    } catch (const std::exception& failure) {
+    } catch (...) {
       // A wire or codec of the user's.
-      error = EncodeError{failure.what()};
+      error = EncodeError{failure_text()};
     }
     queries_.take(query->id);
     query->fail(std::move(*error));
@@ -425,6 +426,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       break_down(error.num() == ETERM ? "the ZeroMQ context was terminated" : error.what());
     } catch (const std::exception& error) {
       break_down(error.what());
+    } catch (...) {
+      break_down("something that is no std::exception was thrown");
     }
   }
 
@@ -458,7 +461,11 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   void receive(SteadyTime time) {
     AsioZmqSocket& from = *queries_socket_;
-    for (std::size_t budget = answers_per_turn; in_flight_ > 0 && !is_spent_ && budget > 0; --budget) {
+    // Who was kept from his turn for long reads what has come meanwhile, before anything is taken to have come too
+    // late.
+    const bool is_due = queries_.next_deadline().value_or(SteadyTime::max()) <= time;
+    for (std::size_t budget = answers_per_turn + (is_due ? in_flight_ : 0); in_flight_ > 0 && !is_spent_ && budget > 0;
+         --budget) {
       const auto received = from.inbox.receive(from.socket);
       if (received == Inbox::Received::nothing) break;
       if (received == Inbox::Received::message) take_answer(from.inbox.frames(), time);
@@ -574,7 +581,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
         }
         return reuse(std::static_pointer_cast<Joint>(joint.shared_from_this()));
       }
-    } catch (const std::exception&) {
+    } catch (...) {
       // A wire or codec of the user's: who caused it hears of it when he asks alone.
     }
     travel_alone(time);
@@ -709,8 +716,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
                         std::vector<RegisterStatus> statuses) {
       try {
         if (!code) error = keep_refused(write->entries, std::move(statuses));
-      } catch (const std::exception& failure) {
-        error = TransportError{std::string{"reading the answer failed: "} + failure.what()};
+      } catch (...) {
+        error = TransportError{"reading the answer failed: " + failure_text()};
       }
       if (error) code = make_error_code(*error);
       write->complete(code, std::move(error));

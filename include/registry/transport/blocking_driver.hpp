@@ -64,8 +64,8 @@ class BlockingDriver {
     try {
       const auto limit = core_.options().close_timeout;
       report_lost_(close(limit), Timeout::after(limit));
-    } catch (const std::exception& error) {
-      log(LogLevel::error, std::string{"closing the client failed: "} + error.what());
+    } catch (...) {
+      log(LogLevel::error, "closing the client failed: " + failure_text());
     }
   }
 
@@ -390,7 +390,7 @@ class BlockingDriver {
         std::optional<typename Core::Loss> loss;
         {
           const std::lock_guard lock(mutex_);
-          loss = core_.sync_failed(*error);
+          loss = core_.sync_failed(*error, transport_.now());
         }
         if (loss) report_lost_(loss->entries, loss->why);
         return has_progressed;

@@ -57,7 +57,8 @@ class Claim {
   const std::vector<key_type>& already_stored() const noexcept { return state().result().already_stored; }
   const std::vector<key_type>& leased() const noexcept { return state().result().leased; }
 
-  /// What has been granted and is neither registered nor given back nor lost.
+  /// What has been granted and is neither registered nor given back nor lost; also what a registration has failed for
+  /// that may have reached the hub.
   std::vector<key_type> held() const { return state().held(); }
   /// What has been granted and lost, as far as the hub has said so.
   std::vector<key_type> lost() const { return state().lost(); }
@@ -71,7 +72,7 @@ class Claim {
   std::uint64_t token() const noexcept { return state().token(); }
 
   /// Until when the blocks are certainly this claim's, by the clock of its transport: the lease time, counted from when
-  /// its request, or the last renewal, was sent.
+  /// its request, or the last renewal, was sent. Not those that a registration has failed for: these may be stored.
   SteadyTime deadline() const { return state().deadline(); }
 
   /// Says that these blocks are stored, and what the hub made of each. Sent again until it has answered; Undelivered,

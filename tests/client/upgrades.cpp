@@ -123,3 +123,16 @@ TEST_CASE("a removal does not overtake what was handed over while nothing was ke
   world.hub.end_stall();
   CHECK(world.alice.remove({5}) == 1);
 }
+
+TEST_CASE("what was handed over to a hub that confirmed nothing, no later hub is waited for") {
+  Upgrade world;
+  world.upgrade();
+  std::ignore = world.alice.claim({7});
+  world.push({{2, 20, {}}});
+  world.let_pass(3s);
+  REQUIRE(world.alice.stats().hubs_met == 1);
+  world.push({{3, 30, {}}});
+  world.let_pass(2s);
+  world.hub.restart();
+  CHECK(world.alice.remove({3}) == 0);
+}

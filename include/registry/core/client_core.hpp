@@ -544,6 +544,7 @@ class ClientCore {
     insists_ = (answer.flags & hub_insists_on_holder) != 0;
     const std::uint64_t whole = answer.first_refusal == 0 ? answer.applied : answer.first_refusal - 1;
     while (!unconfirmed_.empty() && unconfirmed_.first().sequence <= std::min(whole, answer.applied)) settle_first();
+    last_unkept_ = 0;  // a hub that confirms takes what came before this question for come
     SyncFollowUp<K> next{is_new, is_new || answer.applied >= call.first, answer.applied + 1,
                          is_new ? now : now - options_.resend_interval, std::nullopt};
     if (!unconfirmed_.empty() && unconfirmed_.first().sequence == answer.first_refusal) {

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include <registry/eviction/tail.hpp>
-#include <registry/trailer.hpp>
 
 #include "core/test_hub.hpp"
 #include "support/allocation_counter.hpp"
@@ -138,9 +137,7 @@ TEST_CASE("an awaited key that is registered over and over takes no memory each 
   hub.can_offload(alice, {1});
   for (std::uint64_t n = 2; n < 5'000; ++n) {
     Asker asker = client(n);
-    Bytes claim = TestHub<>::keys(MessageType::claim, {1});
-    append_trailer<1>({static_cast<std::uint64_t>(std::chrono::nanoseconds{60s}.count())}, claim);
-    hub.query(asker.sender, asker.envelope(), claim);
+    hub.query(asker.sender, asker.envelope(), claim_message({1}, 60s));
   }
   const Bytes message = TestHub<>::registration(std::vector<PlainEntry>(100'000, PlainEntry{1, 10, {}}));
   const auto reply = [](ByteView, Frames, ByteView) { return true; };

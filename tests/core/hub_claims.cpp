@@ -18,12 +18,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-Bytes claim_message(const Numbers& keys, std::chrono::nanoseconds wait) {
-  Bytes message = TestHub<>::keys(MessageType::claim, keys);
-  append_trailer<1>({static_cast<std::uint64_t>(wait.count())}, message);
-  return message;
-}
-
 struct ClaimReply {
   Statuses statuses;
   std::uint64_t incarnation = 0;

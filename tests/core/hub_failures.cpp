@@ -11,7 +11,6 @@
 #include <vector>
 
 #include <registry/eviction/tail.hpp>
-#include <registry/trailer.hpp>
 
 #include "core/test_hub.hpp"
 #include "support/allocation_counter.hpp"
@@ -158,9 +157,7 @@ TEST_CASE("a storage that throws for a key that is waited for keeps only its wai
   Asker bob = client(2);
   Asker carol = client(3);
   const auto claim = [&](Asker& asker, Number key) {
-    Bytes message = TestHub<FailingPolicy>::keys(MessageType::claim, {key});
-    append_trailer<1>({static_cast<std::uint64_t>(std::chrono::nanoseconds{60s}.count())}, message);
-    hub.query(asker.sender, asker.envelope(), message);
+    hub.query(asker.sender, asker.envelope(), claim_message({key}, 60s));
   };
   hub.can_offload(alice, {1, 2});
   hub.replies.clear();
@@ -199,9 +196,7 @@ TEST_CASE("whatever a storage throws, the hub goes on") {
   CHECK(hub.match(alice, {3, 4}) == std::vector<TimedEntry>{timed(4)});
   plan->find.reset();
   hub.can_offload(alice, {2});
-  Bytes claim = TestHub<FailingPolicy>::keys(MessageType::claim, {2});
-  append_trailer<1>({static_cast<std::uint64_t>(std::chrono::nanoseconds{60s}.count())}, claim);
-  hub.query(bob.sender, bob.envelope(), claim);
+  hub.query(bob.sender, bob.envelope(), claim_message({2}, 60s));
   plan->find = 2;
   plan->erase = 1;
   hub.pass(30s);
@@ -221,9 +216,7 @@ TEST_CASE("for want of memory a claim that waits may go without an answer, and t
       hub.can_offload(alice, {1});
       for (const std::uint64_t n : {2U, 3U}) {
         Asker asker = client(n);
-        Bytes claim = TestHub<>::keys(MessageType::claim, {1});
-        append_trailer<1>({static_cast<std::uint64_t>(std::chrono::nanoseconds{60s}.count())}, claim);
-        hub.query(asker.sender, asker.envelope(), claim);
+        hub.query(asker.sender, asker.envelope(), claim_message({1}, 60s));
       }
       std::size_t reached = 0;
       const auto reply = [&](ByteView recipient, Frames, ByteView) {
@@ -262,11 +255,7 @@ TEST_CASE("an answer for which there is no memory is one that reaches nobody") {
   TestHub<> hub;
   Asker alice = client(1);
   Asker bob = client(2);
-  const auto claim = [&](Asker& asker) {
-    Bytes message = TestHub<>::keys(MessageType::claim, {1});
-    append_trailer<1>({static_cast<std::uint64_t>(std::chrono::nanoseconds{60s}.count())}, message);
-    hub.query(asker.sender, asker.envelope(), message);
-  };
+  const auto claim = [&](Asker& asker) { hub.query(asker.sender, asker.envelope(), claim_message({1}, 60s)); };
   hub.is_out_of_memory = true;
   hub.query(alice.sender, alice.envelope(), TestHub<>::keys(MessageType::can_offload, {1}));
   CHECK(hub.stats().undeliverable == 1);

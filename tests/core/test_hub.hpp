@@ -21,6 +21,7 @@
 #include <registry/eviction.hpp>
 #include <registry/message.hpp>
 #include <registry/storage.hpp>
+#include <registry/trailer.hpp>
 
 #include "core/common.hpp"
 #include "core/times.hpp"
@@ -244,5 +245,12 @@ class TestHub {
     if (error) throw RegistryError{*error};
   }
 };
+
+/// Asks for keys in the name of a claim that may wait.
+inline Bytes claim_message(const Numbers& keys, std::chrono::nanoseconds wait) {
+  Bytes message = TestHub<>::keys(MessageType::claim, keys);
+  append_trailer<1>({static_cast<std::uint64_t>(wait.count())}, message);
+  return message;
+}
 
 }  // namespace registry::test

@@ -6,6 +6,9 @@
 
 namespace registry {
 
+/// What there is to say of an exception of another kind, also where there may be no memory for a text.
+inline constexpr const char* no_std_exception = "something that is no std::exception was thrown";
+
 /// What the exception says that is being handled, whatever it is: to be called in a handler.
 inline std::string failure_text() {
   try {
@@ -13,7 +16,7 @@ inline std::string failure_text() {
   } catch (const std::exception& failure) {
     return failure.what();
   } catch (...) {
-    return "something that is no std::exception was thrown";
+    return no_std_exception;
   }
 }
 

@@ -427,7 +427,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     } catch (const std::exception& error) {
       break_down(error.what());
     } catch (...) {
-      break_down("something that is no std::exception was thrown");
+      break_down(no_std_exception);
     }
   }
 

@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include <registry/core/failure.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/error.hpp>
 #include <registry/log.hpp>
@@ -112,7 +113,7 @@ class DeadlineThread {
     } catch (const std::exception& error) {
       report(error.what());
     } catch (...) {
-      report("something that is no std::exception was thrown");
+      report(no_std_exception);
     }
     return std::chrono::steady_clock::now() + std::chrono::seconds{1};
   }

@@ -318,8 +318,8 @@ class RegistryClient {
   /// As `register_blocks`. Completes with (std::error_code, entries): once they are accepted, all or none, which at the
   /// high-water mark, or while too much is unconfirmed, takes up to `register_timeout`; after a failure the entries,
   /// none of which is pending. To a hub that insists on the holder, once they are acknowledged, and with those refused.
-  /// (A token that throws instead, such as `use_awaitable`, drops them: `as_tuple` keeps them.) A `remove` of the same
-  /// keys that was not awaited may overtake or follow it.
+  /// (A token that throws instead, such as `use_awaitable`, drops them: `as_tuple` keeps them.) It waits for the
+  /// answers to acknowledged registrations and removals of the same keys that were called before.
   template <class Token>
   auto async_register_blocks(ListView<EntryType> entries, Token&& token)
     requires AsyncTransport<T>

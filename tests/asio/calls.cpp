@@ -200,6 +200,7 @@ TEST_CASE("a handler that throws leaves the other calls alone") {
 }
 
 TEST_CASE("when a client breaks down over one call, those that came with it are told, too") {
+  Fragile::throws_number = GENERATE(false, true);
   asio::io_context io;
   auto fragile = client<Fragile, std::uint64_t>(
                      AsioZmqTransport::connect(io.get_executor(), zmq_test::to_hub(zmq_test::nowhere())))
@@ -222,6 +223,35 @@ TEST_CASE("when a client breaks down over one call, those that came with it are 
   CHECK(written.failed_with(errc::disconnected));
   CHECK(written.result.size() == 1);
   CHECK(closed.succeeded());
+}
+
+TEST_CASE("what cannot be read back when a client ends is said, whatever its wire throws") {
+  const bool breaks_down = GENERATE(false, true);
+  Log log;
+  {
+    asio::io_context io;
+    auto fragile =
+        client<Fragile, Unreadable>(AsioZmqTransport::connect(io.get_executor(), zmq_test::to_hub(zmq_test::nowhere())))
+            .batch_timeout(std::chrono::hours{1})
+            .close_timeout(0ms)
+            .log(log.hook())
+            .build();
+    using Fragiles = std::vector<decltype(fragile)::EntryType>;
+    Completed<Fragiles> written, broken;
+    fragile.async_register_blocks(Fragiles{{Fragile{1}, {2}, {}}}, written.token());
+    while (written.calls == 0) io.run_one();
+    if (breaks_down) {
+      Fragile::throws_number = false;
+      fragile.async_register_blocks(Fragiles{{Fragile{13}, {2}, {}}}, broken.token());
+      Fragile::breaks = true;
+      io.poll();
+      Fragile::breaks = false;
+      CHECK(broken.failed_with(errc::disconnected));
+    }
+  }
+  REQUIRE(log.lines.size() == 1);
+  CHECK(log.lines[0] == std::string{breaks_down ? "entries were lost: " : "closing the client failed: "} +
+                            "something that is no std::exception was thrown");
 }
 
 TEST_CASE("many threads call one client that many threads run") {

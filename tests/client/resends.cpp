@@ -151,3 +151,13 @@ TEST_CASE("what the hub has refused is told, and nothing else, also where someth
   CHECK(world.lost == Entries{{3, 10, {}}});
   CHECK(world.bob.match({1, 2, 3}) == Entries{{2, 10, {}}});
 }
+
+TEST_CASE("what was stored and replaced since is not told as refused because a value beside it was removed") {
+  Resends world(2);
+  world.push({{1, 10, {}}, {2, 10, {}}, {3, 10, {}}});
+  CHECK(world.alice.remove_if({{1, 10, {}}}) == 1);
+  CHECK(world.bob.register_acknowledged({{2, 20, {}}}).all_stored());
+  world.go_on();
+  CHECK(world.lost == Entries{{3, 10, {}}});
+  CHECK(world.bob.match({1, 2, 3}) == Entries{{2, 20, {}}});
+}

@@ -29,7 +29,8 @@ struct Batch {
   Bytes message;
   Bytes envelope;
   std::vector<K> keys;
-  std::vector<K> left_out;  // what it was sent with at first, and is not any more
+  std::vector<bool> dropped;  // which entries are left out when it is sent again; none if it is empty
+  std::vector<K> left_out;    // what it was sent with at first, and is not any more
 };
 
 /// Gathers entries into registrations. Entries are encoded as they come and exist only so: what could not be sent is
@@ -90,9 +91,10 @@ class Batcher {
 
   bool has_batch() const noexcept { return !sealed_.empty() || !given_up_.empty(); }
 
-  /// The next batch to send, taken out; one that could not be sent is put back in its place.
+  /// The next batch to send, taken out; one that could not be sent is put back in its place. In the order of their
+  /// numbers: what was given up must not be applied, late, over what was registered after it.
   Batch<K> take_batch() {
-    if (sealed_.empty()) {
+    if (sealed_.empty() || (!given_up_.empty() && given_up_.begin()->first < sealed_.front().sequence)) {
       Batch<K> batch = empty_batch(given_up_.begin()->first);
       drop_first_given_up();
       return batch;

@@ -24,6 +24,7 @@
 #include <registry/core/encode.hpp>
 #include <registry/core/instant.hpp>
 #include <registry/core/joint_query.hpp>
+#include <registry/core/key_counts.hpp>
 #include <registry/core/known_keys.hpp>
 #include <registry/core/options.hpp>
 #include <registry/core/unconfirmed.hpp>
@@ -267,10 +268,15 @@ class ClientCore {
   /// transport before `begin`: the call must not overtake them.
   template <class AnyCall>
   bool follows_registrations(const AnyCall& call, SteadyTime now) {
-    if constexpr (std::same_as<AnyCall, Register>) {
-      if (call.sequence) return false;  // it has its place
-    }
-    return keeps_order(call) && std::ranges::any_of(call.keys, [&](const K& key) { return is_registered(key, now); });
+    return takes_place(call) && std::ranges::any_of(call.keys, [&](const K& key) { return is_registered(key, now); });
+  }
+
+  /// Whether the call changes what is stored, and is yet to take its place among those that do: it must not overtake
+  /// what has changed its keys before.
+  template <class AnyCall>
+  static bool takes_place(const AnyCall& call) noexcept {
+    if constexpr (std::same_as<AnyCall, Register>) return !call.sequence;
+    return std::same_as<AnyCall, RemoveIf> || call.type == MessageType::remove;
   }
 
   /// Whether the call, which has begun, asks the hub for its keys as they stand, and so may become part of a `Joint`.
@@ -308,7 +314,7 @@ class ClientCore {
       after = call.after;
     } else {
       if (call.keys.empty()) return false;
-      if (keeps_order(call)) after = prepare(call, now);
+      if (takes_place(call)) after = prepare(call, now);
       if constexpr (is_removal<AnyCall>) call.behind = batcher_.last_sequence();
       if constexpr (!is_encoded<AnyCall>) C::encode_keys(call.type, call.keys, call.message);
       if constexpr (std::same_as<AnyCall, Renew>) append_trailer<1>({call.incarnation}, call.message);
@@ -440,11 +446,11 @@ class ClientCore {
 
   /// These entries are about to be registered: until then, or until `expect_no_more`, their keys count as registered.
   void expect(std::span<const EntryType> entries) {
-    for (const EntryType& entry : entries) ++pending_[entry.key];
+    for (const EntryType& entry : entries) pending_.add(entry.key);
   }
 
   void expect_no_more(std::span<const EntryType> entries) {
-    for (const EntryType& entry : entries) drop_pending(entry.key);
+    for (const EntryType& entry : entries) pending_.drop(entry.key);
   }
 
   /// The next batch to send, taken out of the batcher; `handed_over` says that it was, or else it is to be put back.
@@ -466,7 +472,7 @@ class ClientCore {
     if (cannot_sync_ && now >= ask_again_at_) ask_hub_again();
     for (const K& key : batch.keys) {
       registered_.add(key, now);
-      drop_pending(key);
+      pending_.drop(key);
     }
     if (!keeps_unconfirmed()) {
       last_unkept_ = std::max(last_unkept_, batch.sequence);
@@ -734,40 +740,43 @@ class ClientCore {
       }
       unconfirmed_.revise_up_to(call.behind, [&](BatchType& batch) {
         if (std::ranges::none_of(batch.keys, [&](const K& key) { return places.contains(key); })) return;
-        drop_entries(batch, [&](std::span<const EntryType> entries, std::size_t i) {
+        const std::vector<EntryType> entries = decoded(batch);
+        for (std::size_t i = 0; i < entries.size(); ++i) {
           const auto it = places.find(batch.keys[i]);
-          return it != places.end() && std::ranges::any_of(it->second, [&](std::size_t place) {
-                   return removed[place].value == entries[i].value;
-                 });
-        });
+          if (it == places.end()) continue;
+          const auto is_same = [&](std::size_t place) { return removed[place].value == entries[i].value; };
+          if (std::ranges::none_of(it->second, is_same)) continue;
+          batch.dropped.resize(entries.size());
+          batch.dropped[i] = true;
+        }
       });
     } catch (const std::bad_alloc&) {
       // The removal was carried out all the same.
     }
   }
 
+  /// None if a `wire` of the user's does not read what it wrote.
+  static std::vector<EntryType> decoded(const BatchType& batch) {
+    std::vector<EntryType> entries;
+    if (decode_guarded(batch.message, [&] { return C::decode_entries(batch.message, entries); })) return {};
+    return entries.size() == batch.keys.size() ? std::move(entries) : std::vector<EntryType>{};
+  }
+
+  /// Leaves out what is not so any more, and what stands of its keys before it. Those are unconfirmed still: what was
+  /// sent with them may be on its way. The batch stays as it is if a `wire` of the user's does not read what it wrote.
   void drop_outdated(BatchType& batch) {
     const auto is_outdated = [&](const K& key) {
       const KeyUnconfirmed& unconfirmed = unconfirmed_keys_.find(key)->second;
       return batch.sequence < std::max(unconfirmed.last_batch, unconfirmed.outdated_before);
     };
-    if (std::ranges::none_of(batch.keys, is_outdated)) return;
-    drop_entries(batch, [&](std::span<const EntryType>, std::size_t i) { return is_outdated(batch.keys[i]); });
-  }
-
-  /// Leaves out the entries for which `is_dropped(entries, place)`, and what stands of their keys before them. Their
-  /// keys are unconfirmed still: what was sent with them may be on its way. Leaves the batch as it is if a `wire` of
-  /// the user's does not read what it wrote.
-  template <class Predicate>
-  static void drop_entries(BatchType& batch, Predicate is_dropped) {
-    std::vector<EntryType> entries;
-    if (decode_guarded(batch.message, [&] { return C::decode_entries(batch.message, entries); })) return;
-    if (entries.size() != batch.keys.size()) return;
+    if (batch.dropped.empty() && std::ranges::none_of(batch.keys, is_outdated)) return;
+    const std::vector<EntryType> entries = decoded(batch);
     detail::FlatSet<K> gone;
     std::vector<bool> stays(entries.size());
     for (std::size_t i = entries.size(); i-- > 0;) {
-      if (is_dropped(std::span<const EntryType>{entries}, i)) gone.insert(batch.keys[i]);
-      stays[i] = !gone.contains(batch.keys[i]);
+      const K& key = batch.keys[i];
+      if (is_outdated(key) || (!batch.dropped.empty() && batch.dropped[i])) gone.insert(key);
+      stays[i] = !gone.contains(key);
     }
     if (gone.empty()) return;
     BatchType rest;
@@ -780,6 +789,7 @@ class ClientCore {
     batch.message = std::move(rest.message);
     batch.keys = std::move(rest.keys);
     batch.left_out = std::move(rest.left_out);
+    batch.dropped.clear();
   }
 
   template <class AnyCall>
@@ -876,14 +886,7 @@ class ClientCore {
   }
 
   /// Whether this client has registered the key and the hub may not know yet.
-  bool is_registered(const K& key, SteadyTime now) {
-    return (!pending_.empty() && pending_.contains(key)) || registered_.contains(key, now);
-  }
-
-  void drop_pending(const K& key) {
-    const auto it = pending_.find(key);
-    if (--it->second == 0) pending_.erase(it);
-  }
+  bool is_registered(const K& key, SteadyTime now) { return pending_.contains(key) || registered_.contains(key, now); }
 
   /// Whether there is a key left that only the hub can answer for.
   bool encode_unknown(Offload& call, SteadyTime now) {
@@ -912,13 +915,6 @@ class ClientCore {
       if (!call.known[i]) unknown.push_back(call.keys[i]);
     }
     return unknown;
-  }
-
-  /// What changes a key must not overtake what changed it before.
-  template <class AnyCall>
-  static bool keeps_order(const AnyCall& call) noexcept {
-    if constexpr (is_encoded<AnyCall>) return true;
-    return call.type == MessageType::remove;
   }
 
   /// Takes the keys out of what the client knows; the call travels behind their registrations.
@@ -1111,7 +1107,7 @@ class ClientCore {
   ClientId id_;
   Batcher<K, V, M, C> batcher_;
   KnownKeys<K> cache_;
-  detail::FlatMap<K, std::uint32_t> pending_;  // how often each key is registered and not handed over
+  KeyCounts<K> pending_;  // of what is registered and not handed over
   detail::FlatMap<K, KeyUnconfirmed> unconfirmed_keys_;
   KnownKeys<K> registered_;
   Unconfirmed<K> unconfirmed_;

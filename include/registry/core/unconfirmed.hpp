@@ -82,7 +82,8 @@ class Unconfirmed {
   /// With what is kept of each key beside them.
   static std::size_t size_of(const Batch<K>& batch) noexcept {
     const std::size_t keys = batch.keys.size() + batch.left_out.size();
-    return sizeof(Sent) + batch.message.size() + batch.envelope.size() + keys * (2 * sizeof(K) + 24);
+    return sizeof(Sent) + batch.message.size() + batch.envelope.size() + keys * (2 * sizeof(K) + 24) +
+           batch.dropped.size() / 8;
   }
 
   std::deque<Sent> sent_;

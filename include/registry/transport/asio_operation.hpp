@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <system_error>
 #include <tuple>
@@ -30,6 +31,7 @@
 #include <registry/core/client_core.hpp>
 #include <registry/core/failure.hpp>
 #include <registry/core/instant.hpp>
+#include <registry/core/key_counts.hpp>
 #include <registry/diagnostics.hpp>
 #include <registry/error.hpp>
 #include <registry/message.hpp>
@@ -97,6 +99,8 @@ class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
   virtual ~AsioQuery() = default;
   virtual bool begin(Core& core, SteadyTime now) = 0;
   virtual bool follows_registrations(Core& core, SteadyTime now) = 0;
+  /// The keys of which it changes what is stored, if it is yet to take its place among the calls that do.
+  virtual std::span<const typename Core::key_type> changes() const noexcept { return {}; }
   /// Whether it was taken into a message of several. After `begin`.
   virtual bool join(typename Core::Joint& joint) const = 0;
   /// In whose name it asks, if it does in a claim's.
@@ -134,6 +138,8 @@ class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
   bool was_sent = false;
   /// The message of several that it was sent in; 0 if it was sent by itself.
   RequestId joined = 0;
+  /// Has its keys counted among those that are being changed, once it has its place, until it ends.
+  std::optional<CountedKeys<typename Core::key_type>> place;
 };
 
 /// A completion for a caller who gets something else than the call's result: what `Convert` makes of the query, the
@@ -175,6 +181,11 @@ class AsioQueryOf : public AsioQuery<Core> {
   bool begin(Core& core, SteadyTime now) override { return core.begin(call_, this->id, now); }
 
   bool follows_registrations(Core& core, SteadyTime now) override { return core.follows_registrations(call_, now); }
+
+  std::span<const typename Core::key_type> changes() const noexcept override {
+    if (!Core::takes_place(call_)) return {};
+    return call_.keys;
+  }
 
   bool join(typename Core::Joint& joint) const override {
     return Core::asks_all(call_) && joint.add(call_.type, call_.keys);
@@ -226,6 +237,7 @@ class AsioQueryOf : public AsioQuery<Core> {
   using Result = typename AnyCall::Result;
 
   void complete(std::error_code code, std::optional<Error> error, Result result) {
+    this->place.reset();
     completion_(this->shared_from_this(), code, std::move(error), std::move(result));
   }
 

@@ -33,6 +33,7 @@
 #include <registry/core/client_core.hpp>
 #include <registry/core/failure.hpp>
 #include <registry/core/instant.hpp>
+#include <registry/core/key_counts.hpp>
 #include <registry/core/loss_reports.hpp>
 #include <registry/core/request_table.hpp>
 #include <registry/error.hpp>
@@ -90,8 +91,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       core_.batcher().seal();
       send_batches();
       report_lost_(core_.take_entries(), Disconnected{"the io_context ended before the hub had confirmed them"});
-    } catch (const std::exception& error) {
-      log(std::string{"closing the client failed: "} + error.what());
+    } catch (...) {
+      log("closing the client failed: " + failure_text());
     }
     close_sockets(core_.options().close_timeout);
   }
@@ -209,9 +210,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     std::size_t entered = 0;
     try {
       for (; entered < taken.size(); ++entered) std::visit([&](auto& call) { enter(call, time); }, taken[entered]);
-    } catch (const std::exception& error) {
+    } catch (...) {
       // This breaks everything down: so also what has not come that far, which nobody knows of but this function.
-      for (; entered < taken.size(); ++entered) std::visit([&](auto& call) { refuse(call, error); }, taken[entered]);
+      const std::string why = failure_text();
+      for (; entered < taken.size(); ++entered) std::visit([&](auto& call) { refuse(call, why); }, taken[entered]);
       throw;
     }
     taken.clear();
@@ -237,11 +239,27 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   void line_up(const std::shared_ptr<Query>& query, SteadyTime time) {
-    if (query->follows_registrations(core_, time)) {
+    if (must_wait(*query, time)) {
       ordered_.push_back({query->id, true});
     } else {
       prepare(query, time);
     }
+  }
+
+  /// Whether it takes its place among the calls that change something, and others may have to come before it.
+  bool must_wait(Query& query, SteadyTime time) {
+    return takes_place(query) &&
+           (!ordered_.empty() || is_changing(query.changes()) || query.follows_registrations(core_, time));
+  }
+
+  static bool takes_place(const Query& query) noexcept { return !query.place && !query.changes().empty(); }
+
+  /// Whether calls in progress change what is stored of these keys. What follows waits for their answers: it may travel
+  /// another way, and they may have to be sent again.
+  template <class Range, class KeyOf = std::identity>
+  bool is_changing(const Range& range, KeyOf key_of = {}) const {
+    return !changing_->empty() &&
+           std::ranges::any_of(range, [&](const K& key) { return changing_->contains(key); }, key_of);
   }
 
   void enter(const std::shared_ptr<Write>& write, SteadyTime time) {
@@ -316,20 +334,20 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   static bool is_unsent_give_back(const Query& query) noexcept { return query.is_give_back && !query.sent_at; }
 
-  void refuse(const std::shared_ptr<Query>& query, const std::exception& why) {
-    if (queries_.find(query->id) == nullptr) query->fail(Disconnected{why.what()});
+  void refuse(const std::shared_ptr<Query>& query, const std::string& why) {
+    if (queries_.find(query->id) == nullptr) query->fail(Disconnected{why});
   }
 
-  void refuse(const std::shared_ptr<Write>& write, const std::exception& why) {
-    if (writes_.find(write->id) == nullptr) write->fail(Disconnected{why.what()});
+  void refuse(const std::shared_ptr<Write>& write, const std::string& why) {
+    if (writes_.find(write->id) == nullptr) write->fail(Disconnected{why});
   }
 
-  void refuse(Close& close, const std::exception&) {
+  void refuse(Close& close, const std::string&) {
     if (close_) return close.done({});
     close_ = std::move(close);
   }
 
-  void refuse(GiveBack&, const std::exception&) {}
+  void refuse(GiveBack&, const std::string&) {}
 
   std::chrono::nanoseconds limit_of(const Query& query) const {
     return query.is_resent ? core_.options().register_timeout : core_.options().request_timeout + query.wait;
@@ -389,6 +407,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   void prepare(const std::shared_ptr<Query>& query, SteadyTime time) {
+    if (takes_place(*query)) query->place.emplace(changing_, query->changes());
     if (begin(query, time)) outgoing_.push_back(query->id);
   }
 
@@ -662,7 +681,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     return true;
   }
 
-  /// What must keep the order of the calls, from the front as far as it can be done now: what is left waits for room.
+  /// What must keep the order of the calls, from the front as far as it can be done now: what is left waits for room,
+  /// or for an answer.
   void carry_out(SteadyTime time) {
     confirmations_.await(close_.has_value());
     while (!ordered_.empty() && !core_.needs_hello()) {
@@ -674,13 +694,14 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     send_batches();
   }
 
-  /// False if it has to wait until batches have gone.
+  /// False if it has to wait until batches have gone, or for an answer.
   bool carry_out(Ordered next, SteadyTime time) {
     return next.is_query ? carry_out_query(next.id, time) : carry_out_write(next.id, time);
   }
 
   bool carry_out_query(RequestId id, SteadyTime time) {
     const std::shared_ptr<Query> query = *queries_.find(id);
+    if (is_changing(query->changes())) return false;
     if (query->follows_registrations(core_, time)) {
       core_.batcher().seal();
       if (!send_batches()) return false;
@@ -691,6 +712,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   bool carry_out_write(RequestId id, SteadyTime time) {
     const std::shared_ptr<Write> write = *writes_.find(id);
+    if (is_changing(write->entries, &EntryType::key)) return false;
     if (write->drain) core_.batcher().seal();
     if (!write->entries.empty()) {
       const auto is_acknowledged = confirmations_.acknowledges_all(time);
@@ -930,8 +952,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     std::vector<EntryType> lost;
     try {
       lost = core_.take_entries();
-    } catch (const std::exception& error) {
-      log(std::string{"entries were lost: "} + error.what());
+    } catch (...) {
+      log("entries were lost: " + failure_text());
     }
     if (close_) {
       std::exchange(close_, std::nullopt)->done(std::move(lost));
@@ -1058,8 +1080,9 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   RequestTable<std::shared_ptr<Write>> writes_;
   std::deque<RequestId> outgoing_;  // with frames made, not sent
   std::shared_ptr<Joint> spare_joint_;
-  SteadyTime join_from_{};       // calls may travel together again
-  std::deque<Ordered> ordered_;  // not begun
+  SteadyTime join_from_{};                                                     // calls may travel together again
+  std::deque<Ordered> ordered_;                                                // not begun
+  std::shared_ptr<KeyCounts<K>> changing_ = std::make_shared<KeyCounts<K>>();  // what calls in progress change
   std::shared_ptr<Query> hello_;
   bool has_no_background_ = false;
   SteadyTime runs_until_{};  // unconfirmed registrations keep the executor running

@@ -84,11 +84,7 @@ for row in "${rows[@]}"; do
 done
 
 "$source_dir/cmake/install-packages.sh" library examples bench profile >&2
-{
-  CXX=${CXX:-g++} cmake -S "$source_dir" -B "$build_dir" -G Ninja -DCMAKE_BUILD_TYPE=Release -DREGISTRY_SANITIZE= \
-    -DREGISTRY_BUILD_TESTS=OFF -DREGISTRY_BUILD_BENCH=ON
-  cmake --build "$build_dir" --parallel "${JOBS:-$(nproc)}" --target registry_hub bench_load bench_client bench_turns
-} >&2
+"$source_dir/tests/bench/build.sh" "$build_dir" registry_hub bench_load bench_client bench_turns >&2
 
 mkdir -p "$report"
 load='' perf=''

@@ -68,9 +68,7 @@ for row in ${rows//,/ }; do
 done
 
 "$source_dir/cmake/install-packages.sh" library examples bench
-CXX=${CXX:-g++} cmake -S "$source_dir" -B "$build_dir" -G Ninja -DCMAKE_BUILD_TYPE=Release -DREGISTRY_SANITIZE= \
-  -DREGISTRY_BUILD_TESTS=OFF -DREGISTRY_BUILD_BENCH=ON
-cmake --build "$build_dir" --parallel "${JOBS:-$(nproc)}" --target registry_hub registry_bench
+"$source_dir/tests/bench/build.sh" "$build_dir" registry_hub registry_bench
 
 report=$build_dir/report
 rm -rf "$report"

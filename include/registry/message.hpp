@@ -107,6 +107,9 @@ inline constexpr std::string_view key_may_not_use = "this client's key may not u
 /// answered, unless more is missing since.
 inline constexpr std::string_view registration_missing = "the registration that this must follow has not arrived";
 
+/// How a hub that stops refuses what waits for a registration: it has not been carried out.
+inline constexpr std::string_view hub_is_stopping = "the hub is stopping";
+
 /// The name of the catalogue that a client sees when it names none.
 inline constexpr std::string_view default_namespace = "default";
 

@@ -3,9 +3,13 @@
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 #include "asio/common.hpp"
@@ -178,4 +182,146 @@ TEST_CASE("calls for one key come one after the other, also behind one that wait
   REQUIRE(order.hub.run(order.io, [&] { return again.calls > 0; }));
   REQUIRE(again.succeeded());
   REQUIRE(order.removed.succeeded());
+}
+
+TEST_CASE("what nothing comes before follows nothing, whatever is called after it") {
+  Order order;
+  const bool is_by_value = GENERATE(false, true);
+  order.remove(is_by_value, {{1, 10}});
+  order.remove(is_by_value, {{1, 10}});
+  order.client.async_register_blocks({{1, 11}}, order.batched.token());
+  for (std::size_t i = 0; i < 2; ++i) {
+    REQUIRE(order.hub.run(order.io, [&] { return order.removals() == i + 1; }));
+    REQUIRE_FALSE(order.hub.envelope(order.first + i).after);
+    order.hub.answer(order.first + i, removed_one);
+  }
+  REQUIRE(order.hub.run(order.io, [&] { return order.hub.seen.registrations.size() == 1; }));
+}
+
+TEST_CASE("behind a call that nobody answers only calls for its keys wait") {
+  Order order;
+  order.client.async_remove({1}, order.removed.token());
+  order.client.async_register_blocks({{1, 11}}, order.batched.token());
+  constexpr K calls = 20;
+  std::vector<Completed<Blocks>> batched(calls);
+  std::vector<Completed<Acknowledged>> registered(calls);
+  std::vector<Completed<std::uint64_t>> removed(calls);
+  for (K key = 0; key < calls; ++key) {
+    order.client.async_register_blocks({{100 + key, key}}, batched[key].token());
+    order.client.async_register_acknowledged({{200 + key, key}}, registered[key].token());
+    order.client.async_remove({300 + key}, removed[key].token());
+  }
+  REQUIRE(order.hub.run(order.io, [&] {
+    return order.count(MessageType::register_entries) == calls && order.count(MessageType::remove) == calls + 1 &&
+           order.hub.entries_registered() == calls;
+  }));
+  REQUIRE(std::ranges::all_of(batched, [](const auto& one) { return one.succeeded(); }));
+  REQUIRE(order.batched.calls == 0);
+}
+
+TEST_CASE("a batched registration that waits for a call is accepted when that has failed, though it is as old") {
+  ScriptedHub hub;
+  asio::io_context io;
+  Client client = builder(io, hub.address()).batch_size(1).request_timeout(30ms).register_timeout(30ms).build();
+  REQUIRE(introduce(hub, io, client));
+  // The client knows then that this hub does not insist.
+  Completed<Blocks> before;
+  client.async_register_blocks({{9, 90}}, before.token());
+  REQUIRE(hub.run(io, [&] { return before.calls > 0; }));
+  Completed<std::uint64_t> removed;
+  Completed<Blocks> batched;
+  client.async_remove({1}, removed.token());
+  client.async_register_blocks({{1, 11}}, batched.token());
+  io.poll();
+  std::this_thread::sleep_for(35ms);
+  REQUIRE(hub.run(io, [&] { return removed.calls > 0 && batched.calls > 0; }));
+  REQUIRE(removed.failed_with(errc::timeout));
+  REQUIRE(batched.succeeded());
+}
+
+TEST_CASE("flush waits for registrations before it that wait for a call, and for none behind it") {
+  Order order;
+  Completed<Blocks> later;
+  int flushed = 0;
+  const auto flush = [&] { order.client.async_flush([&](std::error_code code) { flushed += code ? 100 : 1; }); };
+  order.client.async_remove({1, 2}, order.removed.token());
+  flush();
+  order.client.async_register_blocks({{1, 11}}, order.batched.token());
+  REQUIRE(order.hear_of_everything());
+  REQUIRE(flushed == 1);
+  flush();
+  order.client.async_register_blocks({{2, 21}}, later.token());
+  REQUIRE(order.hear_of_everything());
+  REQUIRE(flushed == 1);
+  order.hub.answer(order.first, removed_one);
+  REQUIRE(order.hub.run(order.io, [&] { return flushed > 1; }));
+  REQUIRE(flushed == 2);
+  REQUIRE(order.batched.succeeded());
+}
+
+TEST_CASE("a registration that the client has every hub acknowledge has its place among the calls") {
+  ScriptedHub hub;
+  asio::io_context io;
+  Client client = builder(io, hub.address()).acknowledged(true).batch_size(1).resend_interval(10s).build();
+  REQUIRE(introduce(hub, io, client));
+  Completed<Blocks> first, second;
+  client.async_register_blocks({{1, 10}}, first.token());
+  client.async_register_blocks({{1, 11}}, second.token());
+  client.async_register_blocks({{2, 20}}, first.token());
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 3; }));
+  hub.answer(2, stored_one);
+  REQUIRE(hub.run(io, [&] { return first.calls > 0; }));
+  REQUIRE(hub.seen.queries.size() == 3);
+  hub.answer(1, stored_one);
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 4; }));
+  hub.answer(3, stored_one);
+  REQUIRE(hub.run(io, [&] { return second.calls > 0; }));
+  REQUIRE(second.succeeded());
+}
+
+TEST_CASE("a claim's registration has its place among the calls, and the claim's end does not overtake it") {
+  Order order;
+  Completed<Client::ClaimType> claimed;
+  order.client.async_claim({1}, 0s, claimed.token());
+  REQUIRE(order.comes(MessageType::claim));
+  order.hub.answer(order.first, claim_answer({OffloadStatus::granted}));
+  REQUIRE(order.hub.run(order.io, [&] { return claimed.calls > 0; }));
+  const bool removes_first = GENERATE(true, false);
+  const auto remove = [&] { order.client.async_remove({1}, order.removed.token()); };
+  if (removes_first) remove();
+  claimed.result.async_register_blocks({{1, 10}}, order.registered.token());
+  if (!removes_first) remove();
+  claimed.result = {};
+  REQUIRE(order.hub.run(order.io, [&] { return order.hub.seen.queries.size() > order.first + 1; }));
+  REQUIRE(order.hear_of_everything());
+  const std::size_t earlier = order.first + 1;
+  if (removes_first) {
+    REQUIRE(order.hub.type(earlier) == MessageType::remove);
+    REQUIRE(order.count(MessageType::register_entries) == 0);
+    REQUIRE(order.count(MessageType::release) == 0);
+    order.hub.answer(earlier, removed_one);
+    REQUIRE(order.comes(MessageType::release));
+    const std::size_t last = order.hub.seen.queries.size() - 1;
+    REQUIRE(order.hub.type(last - 1) == MessageType::register_entries);
+    REQUIRE(order.hub.type(last) == MessageType::release);
+  } else {
+    REQUIRE(order.hub.type(earlier) == MessageType::register_entries);
+    REQUIRE(order.removals() == 0);
+    order.hub.answer(earlier, stored_one);
+    REQUIRE(order.hub.run(order.io, [&] { return order.removals() == 1; }));
+  }
+}
+
+TEST_CASE("what changes a key of a registration that was cancelled waits at the hub for what takes its number") {
+  Order order;
+  asio::cancellation_signal signal;
+  Completed<Acknowledged> cancelled;
+  order.client.async_register_acknowledged({{1, 10}}, asio::bind_cancellation_slot(signal.slot(), cancelled.token()));
+  REQUIRE(order.comes(MessageType::register_entries));
+  signal.emit(asio::cancellation_type::terminal);
+  order.client.async_remove({1}, order.removed.token());
+  REQUIRE(order.comes(MessageType::remove));
+  const std::size_t removal = order.hub.seen.queries.size() - 1;
+  REQUIRE(order.hub.type(removal) == MessageType::remove);
+  REQUIRE(order.hub.envelope(removal).after == order.hub.envelope(order.first).sequence);
 }

@@ -649,6 +649,18 @@ TEST_CASE("a registration behind one that was lost is sent again when the hub re
   CHECK(alice.match({1}) == std::vector<BlockEntry>{{1, 11, {}}});
 }
 
+TEST_CASE("a registration that waits at a hub that stops is sent to the one that takes its place") {
+  LossyHub hub;
+  auto alice = worker_of(hub).resend_interval(3s).register_timeout(10s).build();
+  hub.stalls = true;
+  alice.register_blocks({{1, 10, {}}});
+  alice.flush();
+  hub.stops = true;
+  CHECK(alice.register_acknowledged({{1, 11, {}}, {2, 20, {}}}).all_stored());
+  CHECK(std::ranges::count(hub.queries, MessageType::register_entries) == 2);
+  CHECK(alice.match({1, 2}) == std::vector<BlockEntry>{{1, 11, {}}, {2, 20, {}}});
+}
+
 TEST_CASE("a registration that is to be repeated keeps its number if another hub takes the first one's place before") {
   LossyHub hub;
   auto alice = worker_of(hub).resend_interval(3s).register_timeout(10s).build();

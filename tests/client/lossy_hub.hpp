@@ -79,6 +79,7 @@ class LossyHub {
   bool is_away = false;              // nothing reaches it, and time passes until a call gives up
   bool loses_registrations = false;  // what is pushed
   bool stalls = false;               // what is pushed comes at the end of it
+  bool stops = false;                // in good order, when a call waits at it next, and another one takes its place
   bool is_at_mark = false;           // nothing more can be pushed
   std::function<bool(MessageType)> answers = [](MessageType) {
     return true;
@@ -116,6 +117,11 @@ class LossyTransport {
     // What waits at the hub may be answered later.
     while (!answered && !hub_->is_away && hub_->now < deadline) {
       hub_->now += 100ms;
+      if (std::exchange(hub_->stops, false)) {
+        hub_->hub->core().end_waiting(hub_->instant(), reply_of(accept, answered));
+        hub_->restart();
+        hub_->end_stall();
+      }
       hub_->hub->core().tick(hub_->instant(), reply_of(accept, answered));
     }
     if (answered) {

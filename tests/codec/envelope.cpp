@@ -31,6 +31,7 @@ std::vector<Case> valid_envelopes() {
       {"envelope_after_namespace", {max, {}, max, "t"}},
       {"envelope_claim", {4, client, std::nullopt, default_namespace, 5}},
       {"envelope_acknowledged", {6, client, 7, "tenant-a", 8, 9, 10}},
+      {"envelope_sequence", {6, client, std::nullopt, default_namespace, std::nullopt, 9}},
       {"envelope_resent", {6, client, std::nullopt, default_namespace, std::nullopt, std::nullopt, 10}},
   };
 }

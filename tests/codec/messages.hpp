@@ -164,7 +164,7 @@ inline std::vector<Message> valid_messages() {
                                                     {RenewStatus::held, RenewStatus::stored, RenewStatus::lost}),
                       {7, 30'000'000'000}),
       statuses_message<R>("register_response", T::register_response,
-                          {R::stored, R::lease_conflict, R::limit_exceeded, R::storage_error}),
+                          {R::stored, R::lease_conflict, R::limit_exceeded, R::storage_error, R::superseded}),
       entries_message<Number, Number, NoMetadata>("remove_if_u64", T::remove_if, {{1, 100, {}}}),
       count_message("sync", T::sync, 3),
       with_trailer<3>(count_message("sync_response", T::sync_response, 9), {7, 1, 0}),

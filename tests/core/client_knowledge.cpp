@@ -201,9 +201,86 @@ TEST_CASE("a remove follows also if its last key is not the one registered") {
   options.batch_size = 1;
   PlainClient client(options, me);
   client.add(entries({1}), start);
+  hand_over(client, start);
   auto call = PlainClient::remove({9, 1, 8});
   client.begin(call, 7, start);
   CHECK(envelope_of(call.envelope).after == 1U);
+}
+
+TEST_CASE("a remove follows what has been handed over, not what is registered after it") {
+  PlainClient client({}, me);
+  client.expect(entries({1}));
+  auto call = PlainClient::remove({1, 2});
+  CHECK_FALSE(client.follows_registrations(call, start));
+  client.add(entries({2}), start);
+  client.begin(call, 7, start);
+  CHECK(envelope_of(call.envelope).after == std::nullopt);
+}
+
+TEST_CASE("what changes a key of a registration that was given up follows what takes its place, until that has come") {
+  const bool is_removal = GENERATE(false, true);
+  PlainClient client({}, me);
+  auto given_up = PlainClient::registration(entries({1, 2}), std::nullopt);
+  client.begin(given_up, 1, start);
+  client.give_up(given_up);
+  const auto follows = [&](std::uint64_t key) {
+    if (is_removal) {
+      auto call = PlainClient::remove({key});
+      client.begin(call, 2, start);
+      return envelope_of(call.envelope).after;
+    }
+    auto call = PlainClient::registration(entries({key}), std::nullopt);
+    client.begin(call, 2, start);
+    const auto after = envelope_of(call.envelope).after;
+    client.finish(call, register_answer({RegisterStatus::stored}), start);
+    return after;
+  };
+  CHECK(follows(2) == given_up.sequence);
+  CHECK(follows(3) == std::nullopt);
+  hand_over(client, start);
+  CHECK(follows(1) == given_up.sequence);
+  const auto call = client.sync(false);
+  CHECK(call.first == given_up.sequence);
+  client.synced(call, {.applied = 1, .incarnation = 1}, start);
+  CHECK_FALSE(client.has_unconfirmed());
+  CHECK(follows(1) == std::nullopt);
+}
+
+TEST_CASE("what was given up says nothing of registrations before it: they are sent again") {
+  ClientOptions options;
+  options.batch_size = 1;
+  PlainClient client(options, me);
+  client.add(entries({1}), start);
+  hand_over(client, start);
+  auto given_up = PlainClient::registration(entries({1}), std::nullopt);
+  client.begin(given_up, 1, start);
+  client.give_up(given_up);
+  hand_over(client, start);
+  const auto batch = client.next_to_resend(start, 1, start + 1s);
+  REQUIRE(batch);
+  CHECK(batch->keys == Numbers{1});
+}
+
+TEST_CASE("a copy for which there was no room is made anew, without what was removed meanwhile") {
+  ClientOptions options;
+  options.batch_size = 2;
+  PlainClient client(options, me);
+  client.add(entries({1, 2}), start);
+  hand_over(client, start);
+  const auto first = client.next_to_resend(start, 1, start + 1s);
+  REQUIRE(first);
+  CHECK(first->keys == Numbers{1, 2});
+  client.not_resent(*first);
+  auto call = PlainClient::remove({1});
+  client.begin(call, 7, start);
+  client.finish(call, count_answer(MessageType::remove_response, 1), start);
+  const auto second = client.next_to_resend(start, 1, start + 1s);
+  REQUIRE(second);
+  CHECK(second->keys == Numbers{2});
+  CHECK_FALSE(client.next_to_resend(start, 1, start + 1s));
+  CHECK(client.stats().batches_resent == 0);
+  client.has_resent();
+  CHECK(client.stats().batches_resent == 1);
 }
 
 TEST_CASE("only a remove follows registrations") {

@@ -290,6 +290,60 @@ TEST_CASE("a registration that was lost for good holds up removals for a while, 
   CHECK(removed(hub.replies[1]) == 1);
 }
 
+TEST_CASE("a remove that waits when a registration is taken for lost is answered at the end of its wait") {
+  TestHub<> hub(waiting_for(1s));
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}});
+  remove_after(hub, alice, 2, {9});  // the second never comes
+  hub.pass(1s);
+  hub.tick();
+  REQUIRE(hub.replies.size() == 1);
+  hub.pass(10s - 100ms);
+  remove_after(hub, alice, 2, {1});
+  hub.pass(1s);
+  hub.tick();
+  REQUIRE(hub.replies.size() == 2);
+  CHECK(removed(hub.replies[1]) == 1);
+}
+
+TEST_CASE("a remove that waits goes on when its client says that it asks no more about what is missing") {
+  TestHub<> hub(waiting_for(1s));
+  Asker alice = client(1);
+  // Acknowledged, and the first that this hub hears of; what was pushed before it comes later.
+  Bytes envelope;
+  Envelope ours{++alice.request, *alice.id, std::nullopt, alice.name_space};
+  ours.sequence = 6;
+  ours.encode(envelope);
+  hub.query(alice.sender, {envelope}, TestHub<>::registration({{6, 60, {}}}));
+  alice.sequence = 4;
+  hub.put(alice, {{5, 50, {}}});
+  remove_after(hub, alice, 5, {5});
+  CHECK(hub.replies.size() == 1);
+  Bytes sync;
+  PlainCodec::encode_count(MessageType::sync, 5, sync);
+  hub.query(alice.sender, alice.envelope(), sync);
+  REQUIRE(hub.replies.size() == 3);
+  CHECK(removed(hub.replies[2]) == 1);
+}
+
+TEST_CASE("what its client has asked a hub about that did not know it is not missing there") {
+  TestHub<> hub(waiting_for(1s));
+  Asker alice = client(1);
+  Bytes sync;
+  PlainCodec::encode_count(MessageType::sync, 5, sync);
+  hub.query(alice.sender, alice.envelope(), sync);
+  Bytes envelope;
+  Envelope ours{++alice.request, *alice.id, std::nullopt, alice.name_space};
+  ours.sequence = 6;
+  ours.encode(envelope);
+  hub.query(alice.sender, {envelope}, TestHub<>::registration({{6, 60, {}}}));
+  alice.sequence = 4;
+  hub.put(alice, {{5, 50, {}}});
+  remove_after(hub, alice, 5, {5});
+  REQUIRE(hub.replies.size() == 3);
+  CHECK(removed(hub.replies[2]) == 1);
+}
+
 TEST_CASE("a remove waits for what was pushed before an acknowledged registration that came sooner") {
   TestHub<> hub(waiting_for(1s));
   Asker alice = client(1);
@@ -358,7 +412,7 @@ TEST_CASE("a hub that stops refuses all that wait") {
   REQUIRE(hub.replies.size() == 2);
   CHECK(hub.replies[0].recipient == "peer1");
   CHECK(hub.replies[1].recipient == "peer2");
-  for (const Reply& reply : hub.replies) CHECK(TestHub<>::error_text(reply.message) == "the hub is stopping");
+  for (const Reply& reply : hub.replies) CHECK(TestHub<>::error_text(reply.message) == hub_is_stopping);
   CHECK(hub.core.next_deadline() == std::nullopt);
   hub.put(alice, {{2, 20, {}}});
   CHECK(hub.replies.size() == 2);

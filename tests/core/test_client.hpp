@@ -37,6 +37,12 @@ inline Bytes entries_answer(const std::vector<PlainEntry>& entries) {
   return out;
 }
 
+inline Bytes register_answer(const std::vector<RegisterStatus>& statuses) {
+  Bytes message;
+  PlainCodec::encode_statuses(MessageType::register_response, std::span<const RegisterStatus>{statuses}, message);
+  return message;
+}
+
 inline Bytes count_answer(MessageType type, std::uint64_t count) {
   Bytes out;
   PlainCodec::encode_count(type, count, out);

@@ -50,11 +50,18 @@ class Worker {
   }
 
   void flush() {
+    for (const Core::BatchType& batch : hand_over()) hub_.put_raw(name_, batch.envelope, batch.message);
+  }
+
+  /// What has been handed over, and is on its way.
+  std::vector<Core::BatchType> hand_over() {
+    std::vector<Core::BatchType> batches;
     core.batcher().seal();
     while (core.batcher().has_batch()) {
-      const Batch batch = core.batcher().take_batch();
-      hub_.put_raw(name_, batch.envelope, batch.message);
+      batches.push_back(core.take_batch());
+      core.handed_over(batches.back(), hub_.now.lease);
     }
+    return batches;
   }
 
   OffloadResult<Number> can_offload(Numbers keys) { return value(run(Core::offload(std::move(keys)))); }
@@ -105,11 +112,11 @@ TEST_CASE("a remove takes effect behind the registrations before it, in whatever
   one.core.add(std::vector<PlainEntry>{{1, 10, {}}}, hub.now.lease);
   auto call = Core::remove({1});
   CHECK(one.core.follows_registrations(call, hub.now.lease));
-  one.core.batcher().seal();
+  const auto batches = one.hand_over();
   REQUIRE(one.core.begin(call, 100, hub.now.lease));
   hub.query("worker1", {call.envelope}, call.message);
   CHECK(hub.replies.empty());
-  one.flush();
+  for (const auto& batch : batches) hub.put_raw("worker1", batch.envelope, batch.message);
   CHECK(Worker::value(one.finish(call)) == 1);
   CHECK(hub.stats().stored == 0);
 }

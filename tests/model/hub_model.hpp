@@ -119,8 +119,8 @@ class ModelOfSequences {
 
   /// The client has the outcomes of all before `first`.
   void settle(std::size_t client, std::uint64_t first) {
-    if (!known_.contains(client)) return;
-    Client& one = speak(client, 0);
+    if (!known_.contains(client) && first <= 1) return;
+    Client& one = speak(client, first > 0 ? first - 1 : 0);
     if (first > 0) one.start = std::max(one.start, first - 1);
     for (; !one.refused.empty() && one.refused.begin()->first < first; one.refused.erase(one.refused.begin())) {
       one.settled = std::max(one.settled, one.refused.begin()->first);
@@ -399,12 +399,13 @@ class HubModel {
 
   /// One that has waited for long enough is answered all the same.
   void sync(const Question& question, std::uint64_t first) {
-    in_its_turn(question, Kind{.is_refused_in_the_end = false}, [=, this] {
+    const bool waits = in_its_turn(question, Kind{.is_refused_in_the_end = false}, [=, this] {
       if (!question.number) return refuse(question, Unsupported{"sync without an envelope"});
       sequences_.settle(question.who.peer, first);
       answer(question, sync_text(sequences_.applied_from(question.who.peer, first), options_.insist_on_holder,
                                  sequences_.first_refusal(question.who.peer, first)));
     });
+    if (!waits && question.number) carry_out_what_waited();
   }
 
   void hello(const Question& question, const std::string& name) {
@@ -423,7 +424,7 @@ class HubModel {
       const Held first = held_.front();
       const Question& question = first.question;
       held_.erase(held_.begin());
-      if (!first.kind.is_refused_in_the_end) {
+      if (!first.kind.is_refused_in_the_end || has_come(question, first.kind)) {
         first.carry_out();
         continue;
       }

@@ -268,7 +268,9 @@ class ClientCore {
   /// transport before `begin`: the call must not overtake them.
   template <class AnyCall>
   bool follows_registrations(const AnyCall& call, SteadyTime now) {
-    return takes_place(call) && std::ranges::any_of(call.keys, [&](const K& key) { return is_registered(key, now); });
+    return takes_place(call) && std::ranges::any_of(call.keys, [&](const K& key) {
+             return pending_.contains(key) || registered_.contains(key, now);
+           });
   }
 
   /// Whether the call changes what is stored, and is yet to take its place among those that do: it must not overtake
@@ -349,14 +351,24 @@ class ClientCore {
   /// Whether a registration that the hub has refused so may be begun anew as it is: only what it follows had not come.
   static bool may_repeat(const Error& refusal) {
     const auto* error = std::get_if<HubError>(&refusal);
-    return error != nullptr && error->text.starts_with(registration_missing);
+    return error != nullptr && (error->text.starts_with(registration_missing) || error->text == hub_is_stopping);
   }
 
-  /// To be called when an acknowledged registration has failed for good; there is a batch then.
+  /// To be called when an acknowledged registration has failed for good; there is a batch then. It may still come until
+  /// the hub has that: what changes its keys next waits until then, unless half of what may be kept is unconfirmed.
   void give_up(const Register& call) {
     if (!call.sequence) return;
     acknowledging_.erase(*call.sequence);
     batcher_.give_up(*call.sequence);
+    if (!keeps_unconfirmed() || unconfirmed_.bytes() >= options_.max_unconfirmed_bytes / 2) return;
+    BatchType batch = batcher_.empty_batch(*call.sequence);
+    batch.left_out = call.keys;
+    for (const K& key : call.keys) {
+      KeyUnconfirmed& unconfirmed = unconfirmed_keys_[key];
+      ++unconfirmed.count;
+      unconfirmed.last_given_up = std::max(unconfirmed.last_given_up, *call.sequence);
+    }
+    unconfirmed_.add(std::move(batch), SteadyTime::max());
   }
 
   /// Makes the frames of calls that travel together.
@@ -440,17 +452,17 @@ class ClientCore {
   /// Takes entries for registration: all, or, with an EncodeError, none.
   std::optional<Error> add(std::span<const EntryType> entries, SteadyTime now) {
     if (auto error = batcher_.add(entries, now)) return error;
-    expect(entries);
+    for (const EntryType& entry : entries) pending_.add(entry.key);
     return std::nullopt;
   }
 
-  /// These entries are about to be registered: until then, or until `expect_no_more`, their keys count as registered.
+  /// These entries are about to be registered: until `expect_no_more` their keys count as registered.
   void expect(std::span<const EntryType> entries) {
-    for (const EntryType& entry : entries) pending_.add(entry.key);
+    for (const EntryType& entry : entries) expected_.add(entry.key);
   }
 
   void expect_no_more(std::span<const EntryType> entries) {
-    for (const EntryType& entry : entries) pending_.drop(entry.key);
+    for (const EntryType& entry : entries) expected_.drop(entry.key);
   }
 
   /// The next batch to send, taken out of the batcher; `handed_over` says that it was, or else it is to be put back.
@@ -474,6 +486,7 @@ class ClientCore {
       registered_.add(key, now);
       pending_.drop(key);
     }
+    if (unconfirmed_.mark_sent(batch.sequence, now)) return schedule_sync(now + options_.resend_interval);
     if (!keeps_unconfirmed()) {
       last_unkept_ = std::max(last_unkept_, batch.sequence);
       return;
@@ -590,17 +603,22 @@ class ClientCore {
   }
 
   /// A copy, to be sent, of the next unconfirmed batch from this number on that was last sent by `time`, without what
-  /// this client has registered anew or removed since: the hub may be another one, which knows of neither.
+  /// this client has registered anew or removed since: the hub may be another one, which knows of neither. If there is
+  /// no room for it at once it is `not_resent`.
   std::optional<BatchType> next_to_resend(SteadyTime time, std::uint64_t sequence, SteadyTime now) {
     std::optional<BatchType> batch =
         unconfirmed_.next_sent_by(time, sequence, now, [&](BatchType& next) { drop_outdated(next); });
     if (batch) {
-      batches_resent_.add();
       batcher_.mark_resent(*batch);
       for (const K& key : batch->keys) registered_.add(key, now);
     }
     return batch;
   }
+
+  void has_resent() noexcept { batches_resent_.add(); }
+
+  /// There was no room: the copy is outdated once there is, and to be had anew.
+  void not_resent(const BatchType& batch) noexcept { unconfirmed_.mark_sent(batch.sequence, SteadyTime::min()); }
 
   /// What a sync that was not answered as one says of the hub: nothing if nobody answered, or if it could not now. If
   /// it is that the client's key does not allow what it registers, that is lost, and answered.
@@ -640,11 +658,12 @@ class ClientCore {
   /// its place.
   static constexpr std::chrono::seconds ask_again_after{10};
 
-  /// A key in `unconfirmed_`: how often, and last in which batch. What batches before `outdated_before` say of it is
-  /// not so any more.
+  /// A key in `unconfirmed_`: how often, and last in which batch, and in the place of which registration that was given
+  /// up. What batches before `outdated_before` say of it is not so any more.
   struct KeyUnconfirmed {
     std::uint32_t count = 0;
     std::uint64_t last_batch = 0;
+    std::uint64_t last_given_up = 0;
     std::uint64_t outdated_before = 0;
   };
 
@@ -886,12 +905,18 @@ class ClientCore {
   }
 
   /// Whether this client has registered the key and the hub may not know yet.
-  bool is_registered(const K& key, SteadyTime now) { return pending_.contains(key) || registered_.contains(key, now); }
+  bool is_registered(const K& key, SteadyTime now) {
+    return expected_.contains(key) || pending_.contains(key) || registered_.contains(key, now);
+  }
+
+  bool knows_of_none_registered() const noexcept {
+    return expected_.empty() && pending_.empty() && registered_.empty();
+  }
 
   /// Whether there is a key left that only the hub can answer for.
   bool encode_unknown(Offload& call, SteadyTime now) {
     if (call.keys.empty()) return false;
-    if (!pending_.empty() || !registered_.empty() || !cache_.empty()) {
+    if (!knows_of_none_registered() || !cache_.empty()) {
       call.known.resize(call.keys.size());
       for (std::size_t i = 0; i < call.keys.size(); ++i) {
         call.known[i] = is_registered(call.keys[i], now) || cache_.contains(call.keys[i], now);
@@ -928,12 +953,12 @@ class ClientCore {
     return after;
   }
 
-  /// The last batch with this key that the hub may not have applied, or one behind it.
+  /// The last batch with this key that the hub may not have applied, or one behind it. What is pending now comes later:
+  /// what came before has been handed over.
   std::optional<std::uint64_t> last_open_batch(const K& key, SteadyTime now) {
-    if (pending_.contains(key)) return batcher_.last_batch();
     std::uint64_t last = registered_.contains(key, now) ? last_unkept_ : 0;
     const auto it = unconfirmed_keys_.find(key);
-    if (it != unconfirmed_keys_.end()) last = std::max(last, it->second.last_batch);
+    if (it != unconfirmed_keys_.end()) last = std::max({last, it->second.last_batch, it->second.last_given_up});
     return last > 0 ? std::optional{last} : std::nullopt;
   }
 
@@ -1062,7 +1087,7 @@ class ClientCore {
 
   /// What this client registered while the query was on its way is stored, whatever the hub had applied by then.
   void settle(const Offload& call, std::span<OffloadStatus> said, SteadyTime now) {
-    if (pending_.empty() && registered_.empty()) return;
+    if (knows_of_none_registered()) return;
     std::size_t next = 0;
     for (std::size_t i = 0; i < call.keys.size(); ++i) {
       if (!call.known.empty() && call.known[i]) continue;
@@ -1107,7 +1132,8 @@ class ClientCore {
   ClientId id_;
   Batcher<K, V, M, C> batcher_;
   KnownKeys<K> cache_;
-  KeyCounts<K> pending_;  // of what is registered and not handed over
+  KeyCounts<K> expected_;  // of what is not yet in a batch
+  KeyCounts<K> pending_;   // of what is, and is not handed over
   detail::FlatMap<K, KeyUnconfirmed> unconfirmed_keys_;
   KnownKeys<K> registered_;
   Unconfirmed<K> unconfirmed_;

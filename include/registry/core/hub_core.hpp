@@ -88,7 +88,7 @@ class HubCore {
     const auto claim_wait = queries_.decide(asker, message, now);
     if (claim_wait && wait_for_claim(sender, envelope, asker, *claim_wait, now)) return;
     if (!answer_.deliver(sender, envelope, reply)) queries_.take_back(asker, now);
-    if (ours && ours->sequence) release_waiting(now, reply);
+    if (ours && (ours->sequence || is_sync(message))) release_waiting(now, reply);
     claims_.serve(now, claim_end(now, reply));
   } catch (const std::bad_alloc&) {
     reports_.add_no_memory(now.lease);
@@ -148,7 +148,7 @@ class HubCore {
   /// Refuses all queries that wait, for a hub that stops: those who asked cannot be reached over another transport.
   template <class Reply>
   void end_waiting(Instant now, Reply&& reply) try {
-    while (!waiting_.empty()) refuse(waiting_.take(0), "the hub is stopping", reply);
+    while (!waiting_.empty()) refuse(waiting_.take(0), hub_is_stopping, reply);
     end_claims(now, reply);
   } catch (const std::bad_alloc&) {
     reports_.add_no_memory(now.lease);
@@ -246,6 +246,12 @@ class HubCore {
     return turn;
   }
 
+  /// Its client says what it does not ask about any more: nobody waits for that.
+  static bool is_sync(ByteView message) {
+    MessageType type{};
+    return !C::decode_type(message, type) && type == MessageType::sync;
+  }
+
   /// By which a removal is known when it is asked for again.
   static std::size_t question_of(ByteView message) noexcept { return std::hash<std::string_view>{}(as_text(message)); }
 
@@ -314,7 +320,9 @@ class HubCore {
   void end_first_wait(Instant now, Reply& reply) {
     const WaitingQuery query = waiting_.take(0);
     const Turn& turn = query.turn;
-    if (turn.type == MessageType::sync) return answer(query, now, reply);
+    if (turn.type == MessageType::sync || turn.has_come(registrations_.sequences(), now.lease)) {
+      return answer(query, now, reply);
+    }
     // Carried out now it would be undone by a registration that comes still, and the caller would not know. He knows
     // now, and may ask again.
     SequenceTracker& sequences = registrations_.sequences();

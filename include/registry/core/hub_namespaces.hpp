@@ -42,7 +42,8 @@ using NamespaceEvictionHook =
     std::function<void(std::string_view, const K&, const V&, const M&, EvictionReason, const Departure<K>&)>;
 
 /// A hub core for each namespace, with nothing in common but the options; used as one is. `default` is there from the
-/// start; another one is made by the first message for it that can be read, up to `max_namespaces`, and stays.
+/// start; another one is made by the first message for it of a version and type that it knows, up to `max_namespaces`,
+/// and stays.
 ///
 /// All calls on one thread, except `stats` and `namespaces`. What makes a call throw is as with HubCore.
 template <Eviction P, class C = BinaryCodec<typename P::key_type, typename P::value_type, typename P::metadata_type>>

@@ -171,6 +171,8 @@ class SequenceTracker {
   /// The client has the outcomes of all registrations before this one.
   void settle(const ClientId& client, std::uint64_t before) {
     Client* known = find(client);
+    // What it has sent it has sent to a hub before this one.
+    if (known == nullptr && before > 1) known = add(client, before - 1);
     if (known == nullptr) return;
     if (before > 0) known->whole = std::max(known->whole, before - 1);
     known->advance();

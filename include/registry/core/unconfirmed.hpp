@@ -43,6 +43,14 @@ class Unconfirmed {
     return std::ranges::binary_search(sent_, sequence, {}, &Sent::sequence);
   }
 
+  /// It counts as last sent at that time; false if it is not there.
+  bool mark_sent(std::uint64_t sequence, SteadyTime time) noexcept {
+    const auto sent = std::ranges::lower_bound(sent_, sequence, {}, &Sent::sequence);
+    if (sent == sent_.end() || sent->sequence() != sequence) return false;
+    sent->at = time;
+    return true;
+  }
+
   /// A copy of the next one, from this number on, that was sent by `time`; it counts as sent `now`, as `revise` leaves
   /// it.
   template <class Revise>

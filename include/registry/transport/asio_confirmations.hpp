@@ -71,14 +71,14 @@ class AsioConfirmations {
   /// False if some have to wait for room.
   bool send_batches() {
     while (resend_) {
-      auto& [next, sent_until, batch] = *resend_;
-      if (!batch) batch = core_.next_to_resend(sent_until, next, Loop::now());
+      const auto batch = core_.next_to_resend(resend_->sent_until, resend_->next, Loop::now());
       if (!batch) {
         resend_.reset();
       } else if (loop_.send_batch(*batch)) {
-        next = batch->sequence + 1;
-        batch.reset();
+        core_.has_resent();
+        resend_->next = batch->sequence + 1;
       } else {
+        core_.not_resent(*batch);
         return false;
       }
     }
@@ -117,14 +117,13 @@ class AsioConfirmations {
   struct Resend {
     std::uint64_t next;
     SteadyTime sent_until;
-    std::optional<Batch<K>> batch;  // waits for room
   };
 
   void follow_up(SyncFollowUp<K> next) {
     if (next.is_new) {
       loop_.log("the hub has been restarted: what it has not confirmed is sent again", LogLevel::warning);
     }
-    resend_ = Resend{next.resend_from, next.sent_until, std::nullopt};
+    resend_ = Resend{next.resend_from, next.sent_until};
     send_batches();
     claim_back();
     if (next.refused) return learn_refusal(std::move(*next.refused));

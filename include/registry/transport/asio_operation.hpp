@@ -26,6 +26,7 @@
 #include <asio/post.hpp>
 
 #include <registry/bytes.hpp>
+#include <registry/core/call_order.hpp>
 #include <registry/core/claim_state.hpp>
 #include <registry/core/claimed_registration.hpp>
 #include <registry/core/client_core.hpp>
@@ -84,6 +85,34 @@ class AsioCompletion {
   std::optional<std::tuple<std::error_code, Results...>> results_;
 };
 
+/// A query or a write that is in progress.
+struct AsioCallName {
+  RequestId id;
+  bool is_query;
+};
+
+template <class Core>
+using AsioCallOrder = CallOrder<typename Core::key_type, AsioCallName>;
+template <class Core>
+using PlaceAmongCalls = typename AsioCallOrder<Core>::Place;
+
+/// Has a claim counted for as long as it lives.
+class CountedClaim {
+ public:
+  using Counts = KeyCounts<std::uint64_t>;
+
+  CountedClaim(std::shared_ptr<Counts> counts, std::uint64_t claim) : counts_(std::move(counts)), claim_(claim) {
+    counts_->add(claim_);
+  }
+  CountedClaim(const CountedClaim&) = delete;
+  CountedClaim& operator=(const CountedClaim&) = delete;
+  ~CountedClaim() { counts_->drop(claim_); }
+
+ private:
+  std::shared_ptr<Counts> counts_;
+  std::uint64_t claim_;
+};
+
 /// What is left to be done for a query that has been answered.
 enum class AsioNextStep {
   none,
@@ -138,8 +167,10 @@ class AsioQuery : public std::enable_shared_from_this<AsioQuery<Core>> {
   bool was_sent = false;
   /// The message of several that it was sent in; 0 if it was sent by itself.
   RequestId joined = 0;
-  /// Has its keys counted among those that are being changed, once it has its place, until it ends.
-  std::optional<CountedKeys<typename Core::key_type>> place;
+  /// Among the calls that change something, until it ends.
+  std::optional<PlaceAmongCalls<Core>> place;
+  /// Has its claim counted among those of which a call has not begun.
+  std::optional<CountedClaim> unbegun;
 };
 
 /// A completion for a caller who gets something else than the call's result: what `Convert` makes of the query, the
@@ -237,6 +268,7 @@ class AsioQueryOf : public AsioQuery<Core> {
   using Result = typename AnyCall::Result;
 
   void complete(std::error_code code, std::optional<Error> error, Result result) {
+    this->unbegun.reset();
     this->place.reset();
     completion_(this->shared_from_this(), code, std::move(error), std::move(result));
   }
@@ -473,6 +505,8 @@ class AsioWrite : public std::enable_shared_from_this<AsioWrite<Core>> {
   SteadyTime deadline{};
   /// What it has become, if the hub is to answer it.
   std::weak_ptr<AsioQuery<Core>> acknowledged_as;
+  /// Among the calls that change something, if it could not be carried out at once, until it ends.
+  std::optional<PlaceAmongCalls<Core>> place;
 };
 
 /// `Completion` is called with (owner, std::error_code, std::optional<Error>), and behind them the entries if they go
@@ -486,6 +520,7 @@ class AsioWriteOf final : public AsioWrite<Core> {
   Completion& completion() noexcept { return completion_; }
 
   void complete(std::error_code code, std::optional<Error> error) override {
+    this->place.reset();
     if constexpr (returns_entries) {
       completion_(this->shared_from_this(), code, std::move(error),
                   code ? std::move(this->entries) : std::vector<typename Core::EntryType>{});

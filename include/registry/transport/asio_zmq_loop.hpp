@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <system_error>
@@ -29,6 +30,7 @@
 #include <zmq.hpp>
 
 #include <registry/bytes.hpp>
+#include <registry/core/call_order.hpp>
 #include <registry/core/claim_state.hpp>
 #include <registry/core/client_core.hpp>
 #include <registry/core/failure.hpp>
@@ -182,10 +184,9 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   friend Confirmations;
   using Submission = std::variant<std::shared_ptr<Query>, std::shared_ptr<Write>, Close, GiveBack>;
 
-  struct Ordered {
-    RequestId id;
-    bool is_query;
-  };
+  using Ordered = AsioCallName;
+  using Order = AsioCallOrder<Core>;
+  using Ticket = typename Order::Ticket;
 
   /// The memory of a burst of more calls is given back.
   static constexpr std::size_t max_spare_inbox = 4'096;
@@ -238,37 +239,65 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     line_up(query, time);
   }
 
+  /// In order if it changes something. What it follows has been handed over by then, or is in line before it.
   void line_up(const std::shared_ptr<Query>& query, SteadyTime time) {
-    if (must_wait(*query, time)) {
-      ordered_.push_back({query->id, true});
-    } else {
-      prepare(query, time);
+    if (!query->place && !query->changes().empty()) {
+      query->place.emplace(Order::enter(order_, {query->id, true}, query->changes()));
+      if (!query->place->is_first()) return wait_unbegun(*query);
     }
+    go_to_front(query, time);
   }
 
-  /// Whether it takes its place among the calls that change something, and others may have to come before it.
-  bool must_wait(Query& query, SteadyTime time) {
-    return takes_place(query) &&
-           (!ordered_.empty() || is_changing(query.changes()) || query.follows_registrations(core_, time));
+  /// Nothing that changes its keys is before it.
+  void go_to_front(const std::shared_ptr<Query>& query, SteadyTime time) {
+    if (!query->follows_registrations(core_, time)) return prepare(query, time);
+    wait_unbegun(*query);
+    ordered_.push_back({query->id, true});
   }
 
-  static bool takes_place(const Query& query) noexcept { return !query.place && !query.changes().empty(); }
-
-  /// Whether calls in progress change what is stored of these keys. What follows waits for their answers: it may travel
-  /// another way, and they may have to be sent again.
-  template <class Range, class KeyOf = std::identity>
-  bool is_changing(const Range& range, KeyOf key_of = {}) const {
-    return !changing_->empty() &&
-           std::ranges::any_of(range, [&](const K& key) { return changing_->contains(key); }, key_of);
+  void wait_unbegun(Query& query) {
+    if (query.claim() && !query.unbegun) query.unbegun.emplace(claims_unbegun_, *query.claim());
   }
 
   void enter(const std::shared_ptr<Write>& write, SteadyTime time) {
     if (auto error = closed()) return write->fail(std::move(*error));
     write->deadline = time + core_.options().register_timeout;
     write->id = writes_.add(write, write->deadline);
-    ordered_.push_back({write->id, false});
-    // What one client does to one key takes effect in call order, also while this waits for room.
+    const Ordered name{write->id, false};
+    if (write->entries.empty()) {
+      drains_.emplace_back(writes_in_line_.empty() ? 0 : *writes_in_line_.rbegin(), name);
+      return send_drains();
+    }
+    // Mostly there is nothing to wait for.
+    if (order_->empty() && ordered_.empty() && !core_.needs_hello() && carry_out_write(write->id, time)) return;
+    write->place.emplace(Order::enter(order_, name, write->entries, &EntryType::key));
     core_.expect(write->entries);
+    if (write->place->is_first()) {
+      ordered_.push_back(name);
+    } else {
+      writes_in_line_.insert(write->place->ticket());
+    }
+  }
+
+  /// What waits until writes have gone waits for those that came before it and are not in `ordered_` yet.
+  void send_drains() {
+    while (!drains_.empty() && (writes_in_line_.empty() || drains_.front().first < *writes_in_line_.begin())) {
+      ordered_.push_back(drains_.front().second);
+      drains_.pop_front();
+    }
+  }
+
+  /// What had to wait for a call that shares a key.
+  void take_ready(SteadyTime time) {
+    for (const Ordered next : order_->take_ready()) {
+      if (next.is_query) {
+        if (const auto* query = queries_.find(next.id)) go_to_front(std::shared_ptr<Query>(*query), time);
+      } else if (const auto* write = writes_.find(next.id)) {
+        writes_in_line_.erase((*write)->place->ticket());
+        ordered_.push_back(next);
+      }
+    }
+    send_drains();
   }
 
   void enter(Close& close, SteadyTime time) {
@@ -281,7 +310,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// it.
   void enter(GiveBack& given, SteadyTime time) {
     if (is_closed_) return;
-    if (!ordered_.empty()) carry_out(time);
+    if (!ordered_.empty() || order_->has_ready()) carry_out(time);
     if (!outgoing_.empty()) send_queries(time);
     give_back(std::move(given), time);
   }
@@ -295,8 +324,21 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
         Core::release(given.claim, std::move(given.keys)), ignored);
     query->is_give_back = true;
     query->id = queries_.add(query, time + core_.options().request_timeout);
-    if (is_ordered(given.claim)) return ordered_.push_back({query->id, true});
-    send_give_back(query, time);
+    if (claims_unbegun_->contains(given.claim)) {
+      give_backs_.emplace_back(given.claim, query->id);
+    } else {
+      send_give_back(query, time);
+    }
+  }
+
+  /// Those whose claim has no call left that they would overtake.
+  void send_give_backs(SteadyTime time) {
+    std::erase_if(give_backs_, [&](const auto& waiting) {
+      const auto& [claim, id] = waiting;
+      if (claims_unbegun_->contains(claim)) return false;
+      if (const auto* query = queries_.find(id)) send_give_back(std::shared_ptr<Query>(*query), time);
+      return true;
+    });
   }
 
   void send_give_back(const std::shared_ptr<Query>& query, SteadyTime time) {
@@ -309,18 +351,10 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     }
   }
 
-  /// Whether a call in the name of this claim waits for what it must not overtake.
-  bool is_ordered(std::uint64_t claim) {
-    return std::ranges::any_of(ordered_, [&](Ordered next) {
-      const auto* query = next.is_query ? queries_.find(next.id) : nullptr;
-      return query != nullptr && (*query)->claim() == claim;
-    });
-  }
-
   /// Of what is left when no turn comes any more: no other call is sent then, and none is in the way.
   void enter_give_backs(std::vector<Submission>& left) {
     if (is_closed_) return;
-    ordered_.clear();
+    forget_line();
     outgoing_.clear();
     std::vector<std::shared_ptr<Query>> waiting;
     queries_.for_each([&](RequestId, const std::shared_ptr<Query>& query) {
@@ -330,6 +364,14 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     for (Submission& call : left) {
       if (auto* given = std::get_if<GiveBack>(&call)) give_back(std::move(*given), now());
     }
+  }
+
+  /// The calls themselves are ended by whoever calls this.
+  void forget_line() noexcept {
+    ordered_.clear();
+    writes_in_line_.clear();
+    drains_.clear();
+    give_backs_.clear();
   }
 
   static bool is_unsent_give_back(const Query& query) noexcept { return query.is_give_back && !query.sent_at; }
@@ -360,7 +402,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// What is to be given back is none of the callers' and is sent, now that nothing is in its way.
   void fail_all(const Error& error) {
     outgoing_.clear();
-    ordered_.clear();
+    forget_line();
     hello_.reset();
     std::vector<std::shared_ptr<Query>> give_backs;
     while (const auto id = writes_.first()) end(**writes_.find(*id), make_error_code(error), error);
@@ -402,12 +444,18 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       if (const auto query = write.acknowledged_as.lock()) end(*query);
       return;
     }
-    core_.expect_no_more(write.entries);
+    leave_line(write);
     write.complete(code, std::move(error));
   }
 
+  void leave_line(Write& write) {
+    if (!write.place) return;
+    writes_in_line_.erase(write.place->ticket());
+    core_.expect_no_more(write.entries);
+  }
+
   void prepare(const std::shared_ptr<Query>& query, SteadyTime time) {
-    if (takes_place(*query)) query->place.emplace(changing_, query->changes());
+    query->unbegun.reset();
     if (begin(query, time)) outgoing_.push_back(query->id);
   }
 
@@ -544,6 +592,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       if (query->joined != 0) travel_alone(time);
       if (query->sent_at) suspect(*query->sent_at, time);
     }
+    // Registrations that have waited for one of those go on, though they are as old.
+    if (order_->has_ready()) carry_out(time);
     while (writes_.next_deadline() && *writes_.next_deadline() <= time) {
       const Error error = Timeout::after(core_.options().register_timeout);
       end(**writes_.find(*writes_.first()), make_error_code(error), error);
@@ -682,26 +732,29 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   /// What must keep the order of the calls, from the front as far as it can be done now: what is left waits for room,
-  /// or for an answer.
+  /// or for the call before it that shares a key.
   void carry_out(SteadyTime time) {
     confirmations_.await(close_.has_value());
-    while (!ordered_.empty() && !core_.needs_hello()) {
-      const Ordered next = ordered_.front();
-      const bool is_over = next.is_query ? queries_.find(next.id) == nullptr : writes_.find(next.id) == nullptr;
-      if (!is_over && !carry_out(next, time)) break;
-      ordered_.pop_front();
-    }
+    do {
+      take_ready(time);
+      while (!ordered_.empty() && !core_.needs_hello()) {
+        const Ordered next = ordered_.front();
+        const bool is_over = next.is_query ? queries_.find(next.id) == nullptr : writes_.find(next.id) == nullptr;
+        if (!is_over && !carry_out(next, time)) break;
+        ordered_.pop_front();
+      }
+    } while (order_->has_ready());
+    send_give_backs(time);
     send_batches();
   }
 
-  /// False if it has to wait until batches have gone, or for an answer.
+  /// False if it has to wait until batches have gone.
   bool carry_out(Ordered next, SteadyTime time) {
     return next.is_query ? carry_out_query(next.id, time) : carry_out_write(next.id, time);
   }
 
   bool carry_out_query(RequestId id, SteadyTime time) {
     const std::shared_ptr<Query> query = *queries_.find(id);
-    if (is_changing(query->changes())) return false;
     if (query->follows_registrations(core_, time)) {
       core_.batcher().seal();
       if (!send_batches()) return false;
@@ -712,7 +765,6 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
 
   bool carry_out_write(RequestId id, SteadyTime time) {
     const std::shared_ptr<Write> write = *writes_.find(id);
-    if (is_changing(write->entries, &EntryType::key)) return false;
     if (write->drain) core_.batcher().seal();
     if (!write->entries.empty()) {
       const auto is_acknowledged = confirmations_.acknowledges_all(time);
@@ -751,7 +803,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     query->id = queries_.add_apart(query, next_try(*query, time));
     write->acknowledged_as = std::weak_ptr<Query>(query);
     writes_.take(write->id);
-    core_.expect_no_more(write->entries);
+    leave_line(*write);
+    if (write->place) {
+      query->place.emplace(std::move(*write->place));
+      write->place.reset();
+    } else {
+      query->place.emplace(Order::enter(order_, {query->id, true}, query->changes()));
+    }
     prepare(query, time);
     return true;
   }
@@ -945,7 +1003,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     is_closed_ = true;
     in_flight_ = 0;
     outgoing_.clear();
-    ordered_.clear();
+    forget_line();
     hello_.reset();
     while (const auto id = queries_.first()) (*queries_.take(*id))->fail(Disconnected{broken_});
     while (const auto id = writes_.first()) (*writes_.take(*id))->fail(Disconnected{broken_});
@@ -1080,9 +1138,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   RequestTable<std::shared_ptr<Write>> writes_;
   std::deque<RequestId> outgoing_;  // with frames made, not sent
   std::shared_ptr<Joint> spare_joint_;
-  SteadyTime join_from_{};                                                     // calls may travel together again
-  std::deque<Ordered> ordered_;                                                // not begun
-  std::shared_ptr<KeyCounts<K>> changing_ = std::make_shared<KeyCounts<K>>();  // what calls in progress change
+  SteadyTime join_from_{};                                    // calls may travel together again
+  std::shared_ptr<Order> order_ = std::make_shared<Order>();  // of the calls that change something
+  std::deque<Ordered> ordered_;                               // first in it, and waiting until what is batched has gone
+  std::set<Ticket> writes_in_line_;                           // not first in it
+  std::deque<std::pair<Ticket, Ordered>> drains_;             // ... and those behind the last of which they came
+  std::shared_ptr<CountedClaim::Counts> claims_unbegun_ = std::make_shared<CountedClaim::Counts>();
+  std::vector<std::pair<std::uint64_t, RequestId>> give_backs_;  // by their claim, behind its calls that have not begun
   std::shared_ptr<Query> hello_;
   bool has_no_background_ = false;
   SteadyTime runs_until_{};  // unconfirmed registrations keep the executor running

@@ -441,6 +441,8 @@ class BlockingDriver {
       }
       if (!batch || !transport_.push(batch->message, batch->envelope, deadline)) return;
       next = batch->sequence + 1;
+      const std::lock_guard lock(mutex_);
+      core_.has_resent();
     }
   }
 

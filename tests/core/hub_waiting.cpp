@@ -27,6 +27,22 @@ void remove_after(TestHub<>& hub, Asker& asker, std::uint64_t after, const Numbe
   hub.query(asker.sender, asker.envelope(after), TestHub<>::keys(MessageType::remove, keys));
 }
 
+/// Sends a registration of this number that is to be answered.
+void register_acknowledged(TestHub<>& hub, Asker& asker, std::uint64_t sequence, const PlainEntry& entry) {
+  Envelope ours{++asker.request, *asker.id, std::nullopt, asker.name_space};
+  ours.sequence = sequence;
+  Bytes envelope;
+  ours.encode(envelope);
+  hub.query(asker.sender, {envelope}, TestHub<>::registration({entry}));
+}
+
+/// Asks which registrations from `first` on have come.
+void synchronise(TestHub<>& hub, Asker& asker, std::uint64_t first) {
+  Bytes sync;
+  PlainCodec::encode_count(MessageType::sync, first, sync);
+  hub.query(asker.sender, asker.envelope(), sync);
+}
+
 std::uint64_t removed(const Reply& reply) { return TestHub<>::read_count(reply.message, MessageType::remove_response); }
 
 }  // namespace
@@ -310,18 +326,12 @@ TEST_CASE("a remove that waits goes on when its client says that it asks no more
   TestHub<> hub(waiting_for(1s));
   Asker alice = client(1);
   // Acknowledged, and the first that this hub hears of; what was pushed before it comes later.
-  Bytes envelope;
-  Envelope ours{++alice.request, *alice.id, std::nullopt, alice.name_space};
-  ours.sequence = 6;
-  ours.encode(envelope);
-  hub.query(alice.sender, {envelope}, TestHub<>::registration({{6, 60, {}}}));
+  register_acknowledged(hub, alice, 6, {6, 60, {}});
   alice.sequence = 4;
   hub.put(alice, {{5, 50, {}}});
   remove_after(hub, alice, 5, {5});
   CHECK(hub.replies.size() == 1);
-  Bytes sync;
-  PlainCodec::encode_count(MessageType::sync, 5, sync);
-  hub.query(alice.sender, alice.envelope(), sync);
+  synchronise(hub, alice, 5);
   REQUIRE(hub.replies.size() == 3);
   CHECK(removed(hub.replies[2]) == 1);
 }
@@ -329,14 +339,8 @@ TEST_CASE("a remove that waits goes on when its client says that it asks no more
 TEST_CASE("what its client has asked a hub about that did not know it is not missing there") {
   TestHub<> hub(waiting_for(1s));
   Asker alice = client(1);
-  Bytes sync;
-  PlainCodec::encode_count(MessageType::sync, 5, sync);
-  hub.query(alice.sender, alice.envelope(), sync);
-  Bytes envelope;
-  Envelope ours{++alice.request, *alice.id, std::nullopt, alice.name_space};
-  ours.sequence = 6;
-  ours.encode(envelope);
-  hub.query(alice.sender, {envelope}, TestHub<>::registration({{6, 60, {}}}));
+  synchronise(hub, alice, 5);
+  register_acknowledged(hub, alice, 6, {6, 60, {}});
   alice.sequence = 4;
   hub.put(alice, {{5, 50, {}}});
   remove_after(hub, alice, 5, {5});
@@ -347,11 +351,7 @@ TEST_CASE("what its client has asked a hub about that did not know it is not mis
 TEST_CASE("a remove waits for what was pushed before an acknowledged registration that came sooner") {
   TestHub<> hub(waiting_for(1s));
   Asker alice = client(1);
-  Bytes envelope;
-  Envelope ours{++alice.request, *alice.id, std::nullopt, alice.name_space};
-  ours.sequence = 2;
-  ours.encode(envelope);
-  hub.query(alice.sender, {envelope}, TestHub<>::registration({{8, 80, {}}}));
+  register_acknowledged(hub, alice, 2, {8, 80, {}});
   REQUIRE(hub.replies.size() == 1);
   remove_after(hub, alice, 1, {7});
   CHECK(hub.replies.size() == 1);

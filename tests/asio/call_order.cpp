@@ -274,8 +274,15 @@ TEST_CASE("a registration that the client has every hub acknowledge has its plac
   REQUIRE(hub.seen.queries.size() == 3);
   hub.answer(1, stored_one);
   REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 4; }));
+  // It has waited, and others wait for it.
+  Completed<std::uint64_t> removed, touched;
+  client.async_remove({1}, removed.token());
+  client.async_touch({9}, touched.token());
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 5; }));
+  REQUIRE(hub.type(4) == MessageType::touch);
   hub.answer(3, stored_one);
-  REQUIRE(hub.run(io, [&] { return second.calls > 0; }));
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 6; }));
+  REQUIRE(hub.type(5) == MessageType::remove);
   REQUIRE(second.succeeded());
 }
 

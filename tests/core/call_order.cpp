@@ -33,7 +33,12 @@ struct Calls {
   /// The calls that go on because this one has left.
   std::vector<int> leave(int call) {
     places.erase(call);
-    return order->take_ready();
+    std::vector<int> ready;
+    for (const auto& [ticket, next] : order->take_ready()) {
+      CHECK(places.at(next).ticket() == ticket);
+      ready.push_back(next);
+    }
+    return ready;
   }
 };
 

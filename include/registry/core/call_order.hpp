@@ -59,12 +59,12 @@ class CallOrder {
   bool has_ready() const noexcept { return !ready_.empty(); }
 
   /// The calls that had to wait and are the first now, in the order in which they have become so.
-  std::vector<Call> take_ready() {
-    std::vector<Call> ready;
+  std::vector<std::pair<Ticket, Call>> take_ready() {
+    std::vector<std::pair<Ticket, Call>> ready;
     ready.reserve(ready_.size());
     for (const Ticket ticket : ready_) {
       const auto it = calls_.find(ticket);
-      if (it != calls_.end()) ready.push_back(it->second.call);
+      if (it != calls_.end()) ready.emplace_back(ticket, it->second.call);
     }
     ready_.clear();
     return ready;

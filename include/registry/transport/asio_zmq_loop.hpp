@@ -15,7 +15,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <system_error>
@@ -30,18 +29,17 @@
 #include <zmq.hpp>
 
 #include <registry/bytes.hpp>
-#include <registry/core/call_order.hpp>
 #include <registry/core/claim_state.hpp>
 #include <registry/core/client_core.hpp>
 #include <registry/core/failure.hpp>
 #include <registry/core/instant.hpp>
-#include <registry/core/key_counts.hpp>
 #include <registry/core/loss_reports.hpp>
 #include <registry/core/request_table.hpp>
 #include <registry/error.hpp>
 #include <registry/log.hpp>
 #include <registry/register_result.hpp>
 #include <registry/stats.hpp>
+#include <registry/transport/asio_call_line.hpp>
 #include <registry/transport/asio_confirmations.hpp>
 #include <registry/transport/asio_operation.hpp>
 #include <registry/transport/asio_zmq_service.hpp>
@@ -184,10 +182,6 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   friend Confirmations;
   using Submission = std::variant<std::shared_ptr<Query>, std::shared_ptr<Write>, Close, GiveBack>;
 
-  using Ordered = AsioCallName;
-  using Order = AsioCallOrder<Core>;
-  using Ticket = typename Order::Ticket;
-
   /// The memory of a burst of more calls is given back.
   static constexpr std::size_t max_spare_inbox = 4'096;
   /// Answers taken in before others on the same executor get their turn: few, so that what their callers ask next is
@@ -239,65 +233,27 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     line_up(query, time);
   }
 
-  /// In order if it changes something. What it follows has been handed over by then, or is in line before it.
   void line_up(const std::shared_ptr<Query>& query, SteadyTime time) {
-    if (!query->place && !query->changes().empty()) {
-      query->place.emplace(Order::enter(order_, {query->id, true}, query->changes()));
-      if (!query->place->is_first()) return wait_unbegun(*query);
+    if (line_.enter(*query)) go_on_in_line(query, time);
+  }
+
+  /// Nothing that shares a key is before it; what it follows has been handed over, or is yet to be.
+  void go_on_in_line(const std::shared_ptr<Query>& query, SteadyTime time) {
+    if (query->follows_registrations(core_, time)) {
+      line_.wait_in_front(*query);
+    } else {
+      prepare(query, time);
     }
-    go_to_front(query, time);
-  }
-
-  /// Nothing that changes its keys is before it.
-  void go_to_front(const std::shared_ptr<Query>& query, SteadyTime time) {
-    if (!query->follows_registrations(core_, time)) return prepare(query, time);
-    wait_unbegun(*query);
-    ordered_.push_back({query->id, true});
-  }
-
-  void wait_unbegun(Query& query) {
-    if (query.claim() && !query.unbegun) query.unbegun.emplace(claims_unbegun_, *query.claim());
   }
 
   void enter(const std::shared_ptr<Write>& write, SteadyTime time) {
     if (auto error = closed()) return write->fail(std::move(*error));
     write->deadline = time + core_.options().register_timeout;
     write->id = writes_.add(write, write->deadline);
-    const Ordered name{write->id, false};
-    if (write->entries.empty()) {
-      drains_.emplace_back(writes_in_line_.empty() ? 0 : *writes_in_line_.rbegin(), name);
-      return send_drains();
-    }
     // Mostly there is nothing to wait for.
-    if (order_->empty() && ordered_.empty() && !core_.needs_hello() && carry_out_write(write->id, time)) return;
-    write->place.emplace(Order::enter(order_, name, write->entries, &EntryType::key));
+    if (line_.empty() && !core_.needs_hello() && carry_out_write(write->id, time)) return;
+    line_.enter(*write);
     core_.expect(write->entries);
-    if (write->place->is_first()) {
-      ordered_.push_back(name);
-    } else {
-      writes_in_line_.insert(write->place->ticket());
-    }
-  }
-
-  /// What waits until writes have gone waits for those that came before it and are not in `ordered_` yet.
-  void send_drains() {
-    while (!drains_.empty() && (writes_in_line_.empty() || drains_.front().first < *writes_in_line_.begin())) {
-      ordered_.push_back(drains_.front().second);
-      drains_.pop_front();
-    }
-  }
-
-  /// What had to wait for a call that shares a key.
-  void take_ready(SteadyTime time) {
-    for (const Ordered next : order_->take_ready()) {
-      if (next.is_query) {
-        if (const auto* query = queries_.find(next.id)) go_to_front(std::shared_ptr<Query>(*query), time);
-      } else if (const auto* write = writes_.find(next.id)) {
-        writes_in_line_.erase((*write)->place->ticket());
-        ordered_.push_back(next);
-      }
-    }
-    send_drains();
   }
 
   void enter(Close& close, SteadyTime time) {
@@ -310,7 +266,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// it.
   void enter(GiveBack& given, SteadyTime time) {
     if (is_closed_) return;
-    if (!ordered_.empty() || order_->has_ready()) carry_out(time);
+    if (!line_.empty()) carry_out(time);
     if (!outgoing_.empty()) send_queries(time);
     give_back(std::move(given), time);
   }
@@ -324,7 +280,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
         Core::release(given.claim, std::move(given.keys)), ignored);
     query->is_give_back = true;
     query->id = queries_.add(query, time + core_.options().request_timeout);
-    if (claims_unbegun_->contains(given.claim)) {
+    if (line_.holds_up(given.claim)) {
       give_backs_.emplace_back(given.claim, query->id);
     } else {
       send_give_back(query, time);
@@ -335,7 +291,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void send_give_backs(SteadyTime time) {
     std::erase_if(give_backs_, [&](const auto& waiting) {
       const auto& [claim, id] = waiting;
-      if (claims_unbegun_->contains(claim)) return false;
+      if (line_.holds_up(claim)) return false;
       if (const auto* query = queries_.find(id)) send_give_back(std::shared_ptr<Query>(*query), time);
       return true;
     });
@@ -354,7 +310,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// Of what is left when no turn comes any more: no other call is sent then, and none is in the way.
   void enter_give_backs(std::vector<Submission>& left) {
     if (is_closed_) return;
-    forget_line();
+    line_.clear();
+    give_backs_.clear();
     outgoing_.clear();
     std::vector<std::shared_ptr<Query>> waiting;
     queries_.for_each([&](RequestId, const std::shared_ptr<Query>& query) {
@@ -364,14 +321,6 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     for (Submission& call : left) {
       if (auto* given = std::get_if<GiveBack>(&call)) give_back(std::move(*given), now());
     }
-  }
-
-  /// The calls themselves are ended by whoever calls this.
-  void forget_line() noexcept {
-    ordered_.clear();
-    writes_in_line_.clear();
-    drains_.clear();
-    give_backs_.clear();
   }
 
   static bool is_unsent_give_back(const Query& query) noexcept { return query.is_give_back && !query.sent_at; }
@@ -402,7 +351,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// What is to be given back is none of the callers' and is sent, now that nothing is in its way.
   void fail_all(const Error& error) {
     outgoing_.clear();
-    forget_line();
+    line_.clear();
+    give_backs_.clear();
     hello_.reset();
     std::vector<std::shared_ptr<Query>> give_backs;
     while (const auto id = writes_.first()) end(**writes_.find(*id), make_error_code(error), error);
@@ -449,9 +399,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   void leave_line(Write& write) {
-    if (!write.place) return;
-    writes_in_line_.erase(write.place->ticket());
-    core_.expect_no_more(write.entries);
+    line_.leave(write);
+    if (write.place) core_.expect_no_more(write.entries);
   }
 
   void prepare(const std::shared_ptr<Query>& query, SteadyTime time) {
@@ -593,7 +542,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       if (query->sent_at) suspect(*query->sent_at, time);
     }
     // Registrations that have waited for one of those go on, though they are as old.
-    if (order_->has_ready()) carry_out(time);
+    if (line_.has_ready()) carry_out(time);
     while (writes_.next_deadline() && *writes_.next_deadline() <= time) {
       const Error error = Timeout::after(core_.options().register_timeout);
       end(**writes_.find(*writes_.first()), make_error_code(error), error);
@@ -736,20 +685,22 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void carry_out(SteadyTime time) {
     confirmations_.await(close_.has_value());
     do {
-      take_ready(time);
-      while (!ordered_.empty() && !core_.needs_hello()) {
-        const Ordered next = ordered_.front();
+      for (const RequestId id : line_.take_ready()) {
+        if (const auto* query = queries_.find(id)) go_on_in_line(std::shared_ptr<Query>(*query), time);
+      }
+      while (line_.has_front() && !core_.needs_hello()) {
+        const AsioCallName next = line_.front();
         const bool is_over = next.is_query ? queries_.find(next.id) == nullptr : writes_.find(next.id) == nullptr;
         if (!is_over && !carry_out(next, time)) break;
-        ordered_.pop_front();
+        line_.pop_front();
       }
-    } while (order_->has_ready());
+    } while (line_.has_ready());
     send_give_backs(time);
     send_batches();
   }
 
   /// False if it has to wait until batches have gone.
-  bool carry_out(Ordered next, SteadyTime time) {
+  bool carry_out(AsioCallName next, SteadyTime time) {
     return next.is_query ? carry_out_query(next.id, time) : carry_out_write(next.id, time);
   }
 
@@ -804,12 +755,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     write->acknowledged_as = std::weak_ptr<Query>(query);
     writes_.take(write->id);
     leave_line(*write);
-    if (write->place) {
-      query->place.emplace(std::move(*write->place));
-      write->place.reset();
-    } else {
-      query->place.emplace(Order::enter(order_, {query->id, true}, query->changes()));
-    }
+    line_.replace(*write, *query);
     prepare(query, time);
     return true;
   }
@@ -948,7 +894,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   /// The first call of a client that has a namespace waits until the hub has said that it serves it. To any other
   /// client it matters only that the hub answers.
   void say_hello(SteadyTime time) {
-    if (outgoing_.empty() && ordered_.empty()) return;
+    if (outgoing_.empty() && !line_.has_front()) return;
     if (is_spent_ && !reconnect(time)) return;
     if (!hello_) {
       auto done = [this](const std::shared_ptr<void>&, std::error_code, std::optional<Error> error, std::monostate) {
@@ -1003,7 +949,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     is_closed_ = true;
     in_flight_ = 0;
     outgoing_.clear();
-    forget_line();
+    line_.clear();
+    give_backs_.clear();
     hello_.reset();
     while (const auto id = queries_.first()) (*queries_.take(*id))->fail(Disconnected{broken_});
     while (const auto id = writes_.first()) (*writes_.take(*id))->fail(Disconnected{broken_});
@@ -1138,12 +1085,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   RequestTable<std::shared_ptr<Write>> writes_;
   std::deque<RequestId> outgoing_;  // with frames made, not sent
   std::shared_ptr<Joint> spare_joint_;
-  SteadyTime join_from_{};                                    // calls may travel together again
-  std::shared_ptr<Order> order_ = std::make_shared<Order>();  // of the calls that change something
-  std::deque<Ordered> ordered_;                               // first in it, and waiting until what is batched has gone
-  std::set<Ticket> writes_in_line_;                           // not first in it
-  std::deque<std::pair<Ticket, Ordered>> drains_;             // ... and those behind the last of which they came
-  std::shared_ptr<CountedClaim::Counts> claims_unbegun_ = std::make_shared<CountedClaim::Counts>();
+  SteadyTime join_from_{};  // calls may travel together again
+  AsioCallLine<Core> line_;
   std::vector<std::pair<std::uint64_t, RequestId>> give_backs_;  // by their claim, behind its calls that have not begun
   std::shared_ptr<Query> hello_;
   bool has_no_background_ = false;

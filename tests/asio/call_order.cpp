@@ -332,3 +332,44 @@ TEST_CASE("what changes a key of a registration that was cancelled waits at the 
   REQUIRE(order.hub.type(removal) == MessageType::remove);
   REQUIRE(order.hub.envelope(removal).after == order.hub.envelope(order.first).sequence);
 }
+
+TEST_CASE("a claim gives back what it holds behind its registration, however long that has waited") {
+  ScriptedHub hub;
+  asio::io_context io;
+  Client client = builder(io, hub.address()).resend_interval(10s).request_timeout(30ms).register_timeout(20s).build();
+  REQUIRE(introduce(hub, io, client));
+  Completed<Client::ClaimType> claimed;
+  Completed<Acknowledged> first, second;
+  client.async_claim({1, 2}, 0s, claimed.token());
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 2; }));
+  hub.answer(1, claim_answer({OffloadStatus::granted, OffloadStatus::granted}));
+  REQUIRE(hub.run(io, [&] { return claimed.calls > 0; }));
+  client.async_register_acknowledged({{1, 10}}, first.token());
+  claimed.result.async_register_blocks({{1, 11}}, second.token());
+  claimed.result = {};
+  // This one runs out after it.
+  Completed<std::uint64_t> unanswered;
+  client.async_touch({9}, unanswered.token());
+  REQUIRE(hub.run(io, [&] { return unanswered.calls > 0; }));
+  REQUIRE(hub.seen.queries.size() == 4);
+  REQUIRE(hub.type(2) == MessageType::register_entries);
+  hub.answer(2, stored_one);
+  REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 6; }));
+  REQUIRE(hub.type(4) == MessageType::register_entries);
+  REQUIRE(hub.type(5) == MessageType::release);
+  REQUIRE(hub.keys(5) == Keys{1, 2});
+}
+
+TEST_CASE("flush waits for acknowledged registrations before it that wait for a call") {
+  Order order;
+  int flushed = 0;
+  order.client.async_remove({1}, order.removed.token());
+  order.client.async_register_acknowledged({{1, 10}}, order.registered.token());
+  order.client.async_flush([&](std::error_code code) { flushed += code ? 100 : 1; });
+  REQUIRE(order.hear_of_everything());
+  REQUIRE(flushed == 0);
+  order.hub.answer(order.first, removed_one);
+  REQUIRE(order.comes(MessageType::register_entries));
+  REQUIRE(order.hub.run(order.io, [&] { return flushed > 0; }));
+  REQUIRE(flushed == 1);
+}

@@ -33,12 +33,7 @@ struct Calls {
   /// The calls that go on because this one has left.
   std::vector<int> leave(int call) {
     places.erase(call);
-    std::vector<int> ready;
-    for (const auto& [ticket, next] : order->take_ready()) {
-      CHECK(places.at(next).ticket() == ticket);
-      ready.push_back(next);
-    }
-    return ready;
+    return order->take_ready();
   }
 };
 
@@ -91,6 +86,24 @@ TEST_CASE("a call that ends after it has become the first, and before anybody as
   CHECK(calls.order->has_ready());
   CHECK(calls.leave(2) == std::vector{3});
   CHECK_FALSE(calls.order->has_ready());
+}
+
+TEST_CASE("whether calls wait that came before another is known, until they are taken or over") {
+  Calls calls;
+  CHECK(calls.enter(1, {1}));
+  const auto first = calls.order->last();
+  CHECK_FALSE(calls.enter(2, {1}));
+  const auto second = calls.order->last();
+  CHECK_FALSE(calls.enter(3, {1}));
+  CHECK_FALSE(calls.order->waits_up_to(first));
+  CHECK(calls.order->waits_up_to(second));
+  calls.places.erase(1);
+  CHECK(calls.order->waits_up_to(second));
+  CHECK(calls.order->take_ready() == std::vector{2});
+  CHECK_FALSE(calls.order->waits_up_to(second));
+  CHECK(calls.order->waits_up_to(calls.order->last()));
+  calls.places.erase(3);
+  CHECK_FALSE(calls.order->waits_up_to(calls.order->last()));
 }
 
 TEST_CASE("calls of no keys wait for nothing") {

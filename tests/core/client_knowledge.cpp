@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/test_client.hpp"
+#include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
 
 using namespace registry;
@@ -244,6 +245,48 @@ TEST_CASE("what changes a key of a registration that was given up follows what t
   client.synced(call, {.applied = 1, .incarnation = 1}, start);
   CHECK_FALSE(client.has_unconfirmed());
   CHECK(follows(1) == std::nullopt);
+}
+
+TEST_CASE("registrations that are given up take no memory each while too much is unconfirmed, and go when it is not") {
+  ClientOptions options;
+  options.max_unconfirmed_bytes = 10'000;
+  PlainClient client(options, me);
+  const auto give_up_one = [&] {
+    auto call = PlainClient::registration(entries({1}), std::nullopt);
+    client.begin(call, 1, start);
+    client.give_up(call);
+    hand_over(client, start);
+  };
+  while (!client.is_unconfirmed_full()) give_up_one();
+  const auto allocated = [&] {
+    return allocated_by([&] {
+      for (int i = 0; i < 100; ++i) client.batcher().give_up(client.batcher().next_sequence());
+      hand_over(client, start);
+    });
+  };
+  allocated();  // for the first of a run of numbers
+  CHECK(allocated() == 0);
+  const std::uint64_t last = client.batcher().last_sequence();
+  const auto call = client.sync(false);
+  client.synced(call, {.applied = last - 200, .incarnation = 1}, start);
+  CHECK_FALSE(client.has_unconfirmed());
+  hand_over(client, start);
+  CHECK(client.is_unconfirmed_full());
+}
+
+TEST_CASE("a claim on a hub that insists is told of a lease that it was granted, also where its client registers") {
+  const bool insists = GENERATE(false, true);
+  PlainClient client({}, me);
+  client.synced(client.sync(false), {.incarnation = 1, .flags = insists ? hub_insists_on_holder : 0}, start);
+  auto call = PlainClient::claim(1, {1}, {});
+  client.begin(call, 2, start);
+  client.expect(entries({1}));
+  Bytes answer = statuses_answer({granted});
+  answer[1] = static_cast<std::byte>(MessageType::claim_response);
+  append_trailer<4>({1, 1, 1'000'000'000, 0}, answer);
+  const auto outcome = value_of(client.finish(call, answer, start));
+  CHECK(outcome.result.can_offload == (insists ? Numbers{1} : Numbers{}));
+  CHECK(outcome.result.already_stored == (insists ? Numbers{} : Numbers{1}));
 }
 
 TEST_CASE("what was given up says nothing of registrations before it: they are sent again") {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -31,9 +32,6 @@ class CallOrder {
       if (order_) order_->leave(ticket_);
     }
 
-    /// Ascending, in the order of the calls.
-    Ticket ticket() const noexcept { return ticket_; }
-
     /// Whether nothing before it shares a key with it.
     bool is_first() const { return order_->calls_.find(ticket_)->second.before == 0; }
 
@@ -51,20 +49,29 @@ class CallOrder {
     order->calls_.emplace(ticket, Entry{std::move(call), {}});
     Place place(order, ticket);
     order->stand_in_line(ticket, items, key_of);
+    if (!place.is_first()) order->waiting_.insert(ticket);
     return place;
   }
 
   bool empty() const noexcept { return calls_.empty(); }
 
+  /// The last ticket that was given.
+  Ticket last() const noexcept { return last_; }
+
+  /// Whether a call up to this ticket, and not over, is not the first yet, or is and has not been taken.
+  bool waits_up_to(Ticket ticket) const noexcept {
+    return has_ready() || (!waiting_.empty() && *waiting_.begin() <= ticket);
+  }
+
   bool has_ready() const noexcept { return !ready_.empty(); }
 
   /// The calls that had to wait and are the first now, in the order in which they have become so.
-  std::vector<std::pair<Ticket, Call>> take_ready() {
-    std::vector<std::pair<Ticket, Call>> ready;
+  std::vector<Call> take_ready() {
+    std::vector<Call> ready;
     ready.reserve(ready_.size());
     for (const Ticket ticket : ready_) {
       const auto it = calls_.find(ticket);
-      if (it != calls_.end()) ready.emplace_back(ticket, it->second.call);
+      if (it != calls_.end()) ready.push_back(it->second.call);
     }
     ready_.clear();
     return ready;
@@ -122,7 +129,10 @@ class CallOrder {
   void leave(Ticket ticket) noexcept {
     Entry& entry = calls_.find(ticket)->second;
     entry.is_over = true;
-    if (entry.before > 0) return;
+    if (entry.before > 0) {
+      waiting_.erase(ticket);
+      return;
+    }
     std::size_t next = ready_.size();
     hand_on(ticket);
     // Those that are over by now leave as soon as they are the first.
@@ -145,13 +155,16 @@ class CallOrder {
         line.waiting.erase(line.waiting.begin(), line.waiting.begin() + static_cast<std::ptrdiff_t>(line.next));
         line.next = 0;
       }
-      if (--calls_.find(line.holder)->second.before == 0) ready_.push_back(line.holder);
+      if (--calls_.find(line.holder)->second.before > 0) continue;
+      waiting_.erase(line.holder);
+      ready_.push_back(line.holder);
     }
     calls_.erase(call);
   }
 
   std::unordered_map<Ticket, Entry> calls_;
   detail::FlatMap<K, Line> lines_;
+  std::set<Ticket> waiting_;  // that are not over
   std::vector<Ticket> ready_;
   Ticket last_ = 0;
 };

@@ -368,7 +368,7 @@ class ClientCore {
       ++unconfirmed.count;
       unconfirmed.last_given_up = std::max(unconfirmed.last_given_up, *call.sequence);
     }
-    unconfirmed_.add(std::move(batch), SteadyTime::max());
+    keep_unconfirmed(std::move(batch), SteadyTime::max());
   }
 
   /// Makes the frames of calls that travel together.
@@ -496,7 +496,7 @@ class ClientCore {
       ++unconfirmed.count;
       unconfirmed.last_batch = std::max(unconfirmed.last_batch, batch.sequence);
     }
-    unconfirmed_.add(std::move(batch), now);
+    keep_unconfirmed(std::move(batch), now);
     schedule_sync(unconfirmed_.bytes() > options_.max_unconfirmed_bytes / 2 ? now : now + options_.resend_interval);
   }
 
@@ -701,7 +701,7 @@ class ClientCore {
     for (std::uint64_t n = first_open() + 1; n <= batcher_.last_sequence(); ++n) {
       const bool is_to_be_sent = n == taken_ || std::ranges::binary_search(sealed, n);
       if (is_to_be_sent || unconfirmed_.contains(n) || acknowledging_.contains(n)) continue;
-      unconfirmed_.add(batcher_.empty_batch(n), SteadyTime::min());
+      keep_unconfirmed(batcher_.empty_batch(n), SteadyTime::min());
     }
   }
 
@@ -712,9 +712,15 @@ class ClientCore {
     while (!unconfirmed_.empty()) settle_first();
   }
 
+  void keep_unconfirmed(BatchType batch, SteadyTime sent) {
+    unconfirmed_.add(std::move(batch), sent);
+    batcher_.keep_given_up(is_unconfirmed_full());
+  }
+
   /// What has become of the first unconfirmed batch is known.
   void settle_first() {
     const BatchType batch = unconfirmed_.take_first();
+    batcher_.keep_given_up(is_unconfirmed_full());
     for (const K& key : batch.keys) drop_unconfirmed(key);
     for (const K& key : batch.left_out) drop_unconfirmed(key);
   }
@@ -1091,7 +1097,9 @@ class ClientCore {
     std::size_t next = 0;
     for (std::size_t i = 0; i < call.keys.size(); ++i) {
       if (!call.known.empty() && call.known[i]) continue;
-      if (is_registered(call.keys[i], now)) said[next] = OffloadStatus::already_stored;
+      // But for a lease of a claim's where only its holder may register, as far as is known: nothing else ends it.
+      const bool stays = (insists_ || !incarnation_) && call.claim && said[next] == OffloadStatus::granted;
+      if (!stays && is_registered(call.keys[i], now)) said[next] = OffloadStatus::already_stored;
       ++next;
     }
   }

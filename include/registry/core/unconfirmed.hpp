@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -18,10 +17,11 @@ namespace registry {
 template <class K>
 class Unconfirmed {
  public:
+  /// One that is not there yet.
   void add(Batch<K> batch, SteadyTime now) {
     bytes_ += size_of(batch);
-    const auto place = std::ranges::upper_bound(sent_, batch.sequence, {}, &Sent::sequence);
-    sent_.insert(place, {std::move(batch), now});
+    const std::uint64_t sequence = batch.sequence;
+    sent_.emplace_hint(sent_.end(), sequence, Sent{std::move(batch), now});
   }
 
   bool empty() const noexcept { return sent_.empty(); }
@@ -30,24 +30,21 @@ class Unconfirmed {
   std::size_t bytes() const noexcept { return bytes_; }
 
   /// The one with the lowest number; there must be one.
-  const Batch<K>& first() const noexcept { return sent_.front().batch; }
+  const Batch<K>& first() const noexcept { return sent_.begin()->second.batch; }
 
   Batch<K> take_first() {
-    Batch<K> batch = std::move(sent_.front().batch);
-    sent_.pop_front();
+    Batch<K> batch = std::move(sent_.extract(sent_.begin()).mapped().batch);
     bytes_ -= size_of(batch);
     return batch;
   }
 
-  bool contains(std::uint64_t sequence) const {
-    return std::ranges::binary_search(sent_, sequence, {}, &Sent::sequence);
-  }
+  bool contains(std::uint64_t sequence) const { return sent_.contains(sequence); }
 
   /// It counts as last sent at that time; false if it is not there.
   bool mark_sent(std::uint64_t sequence, SteadyTime time) noexcept {
-    const auto sent = std::ranges::lower_bound(sent_, sequence, {}, &Sent::sequence);
-    if (sent == sent_.end() || sent->sequence() != sequence) return false;
-    sent->at = time;
+    const auto sent = sent_.find(sequence);
+    if (sent == sent_.end()) return false;
+    sent->second.at = time;
     return true;
   }
 
@@ -55,29 +52,25 @@ class Unconfirmed {
   /// it.
   template <class Revise>
   std::optional<Batch<K>> next_sent_by(SteadyTime time, std::uint64_t sequence, SteadyTime now, Revise revise) {
-    auto sent = std::ranges::lower_bound(sent_, sequence, {}, &Sent::sequence);
-    while (sent != sent_.end() && sent->at > time) ++sent;
+    auto sent = sent_.lower_bound(sequence);
+    while (sent != sent_.end() && sent->second.at > time) ++sent;
     if (sent == sent_.end()) return std::nullopt;
-    this->revise(*sent, revise);
-    sent->at = now;
-    return sent->batch;
+    this->revise(sent->second, revise);
+    sent->second.at = now;
+    return sent->second.batch;
   }
 
   /// Has each up to this number be as `revise` leaves it.
   template <class Revise>
   void revise_up_to(std::uint64_t sequence, Revise revise) {
-    for (Sent& sent : sent_) {
-      if (sent.batch.sequence > sequence) return;
-      this->revise(sent, revise);
-    }
+    const auto end = sent_.upper_bound(sequence);
+    for (auto sent = sent_.begin(); sent != end; ++sent) this->revise(sent->second, revise);
   }
 
  private:
   struct Sent {
     Batch<K> batch;
     SteadyTime at;
-
-    std::uint64_t sequence() const noexcept { return batch.sequence; }
   };
 
   template <class Revise>
@@ -87,14 +80,14 @@ class Unconfirmed {
     bytes_ += size_of(sent.batch) - before;
   }
 
-  /// With what is kept of each key beside them.
+  /// With a node of the map, and what is kept of each key elsewhere.
   static std::size_t size_of(const Batch<K>& batch) noexcept {
     const std::size_t keys = batch.keys.size() + batch.left_out.size();
-    return sizeof(Sent) + batch.message.size() + batch.envelope.size() + keys * (2 * sizeof(K) + 24) +
+    return sizeof(Sent) + 48 + batch.message.size() + batch.envelope.size() + keys * (2 * sizeof(K) + 24) +
            batch.dropped.size() / 8;
   }
 
-  std::deque<Sent> sent_;
+  std::map<std::uint64_t, Sent> sent_;
   std::size_t bytes_ = 0;
 };
 

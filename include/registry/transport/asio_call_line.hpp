@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -38,24 +37,15 @@ class AsioCallLine {
     front_.push_back({query.id, true});
   }
 
-  /// To the front, as soon as it may. One without entries waits for all writes before it.
+  /// To the front, as soon as it may. One without entries waits for all that wait before it.
   void enter(Write& write) {
     const Name name{write.id, false};
     if (write.entries.empty()) {
-      drains_.emplace_back(behind_.empty() ? 0 : *behind_.rbegin(), name);
+      drains_.emplace_back(order_->last(), name);
       return let_drains_pass();
     }
     write.place.emplace(Order::enter(order_, name, write.entries, &Core::EntryType::key));
-    if (write.place->is_first()) {
-      front_.push_back(name);
-    } else {
-      behind_.insert(write.place->ticket());
-    }
-  }
-
-  /// It ends, or goes on as a query.
-  void leave(Write& write) {
-    if (write.place) behind_.erase(write.place->ticket());
+    if (write.place->is_first()) front_.push_back(name);
   }
 
   /// What a write has become has its place.
@@ -68,19 +58,25 @@ class AsioCallLine {
     write.place.reset();
   }
 
-  /// The queries that may go on now; the writes have come to the front.
+  /// The queries that may go on now; the writes have come to the front. `let_drains_pass` is to be called next.
   std::vector<RequestId> take_ready() {
     std::vector<RequestId> queries;
-    for (const auto& [ticket, name] : order_->take_ready()) {
+    for (const Name name : order_->take_ready()) {
       if (name.is_query) {
         queries.push_back(name.id);
       } else {
-        behind_.erase(ticket);
         front_.push_back(name);
       }
     }
-    let_drains_pass();
     return queries;
+  }
+
+  /// Writes without entries, to the front.
+  void let_drains_pass() {
+    while (!drains_.empty() && !order_->waits_up_to(drains_.front().first)) {
+      front_.push_back(drains_.front().second);
+      drains_.pop_front();
+    }
   }
 
   bool has_ready() const noexcept { return order_->has_ready(); }
@@ -99,7 +95,6 @@ class AsioCallLine {
   /// The calls themselves are ended by whoever calls this.
   void clear() noexcept {
     front_.clear();
-    behind_.clear();
     drains_.clear();
   }
 
@@ -111,17 +106,9 @@ class AsioCallLine {
     if (query.claim() && !query.unbegun) query.unbegun.emplace(claims_, *query.claim());
   }
 
-  void let_drains_pass() {
-    while (!drains_.empty() && (behind_.empty() || drains_.front().first < *behind_.begin())) {
-      front_.push_back(drains_.front().second);
-      drains_.pop_front();
-    }
-  }
-
   std::shared_ptr<Order> order_ = std::make_shared<Order>();
   std::deque<Name> front_;
-  std::set<Ticket> behind_;                     // writes that another is before
-  std::deque<std::pair<Ticket, Name>> drains_;  // with the last of those that came before it
+  std::deque<std::pair<Ticket, Name>> drains_;  // with the last ticket before it
   std::shared_ptr<CountedClaim::Counts> claims_ = std::make_shared<CountedClaim::Counts>();  // with calls not begun
 };
 

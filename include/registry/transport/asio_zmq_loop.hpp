@@ -271,8 +271,16 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     give_back(std::move(given), time);
   }
 
-  /// Nobody waits for the answer, so that this is a call in progress only while there is no room for it.
   void give_back(GiveBack given, SteadyTime time) {
+    if (line_.holds_up(given.claim)) {
+      give_backs_.push_back(std::move(given));
+    } else {
+      send_give_back(std::move(given), time);
+    }
+  }
+
+  /// Nobody waits for the answer, so that this is a call in progress only while there is no room for it.
+  void send_give_back(GiveBack given, SteadyTime time) {
     // Whoever returns no envelopes has granted nothing to a claim.
     if (given.keys.empty() || is_closed_ || core_.echoes_envelopes() != true) return;
     auto ignored = [](const std::shared_ptr<void>&, std::error_code, const std::optional<Error>&, std::uint64_t) {};
@@ -280,19 +288,14 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
         Core::release(given.claim, std::move(given.keys)), ignored);
     query->is_give_back = true;
     query->id = queries_.add(query, time + core_.options().request_timeout);
-    if (line_.holds_up(given.claim)) {
-      give_backs_.emplace_back(given.claim, query->id);
-    } else {
-      send_give_back(query, time);
-    }
+    send_give_back(query, time);
   }
 
   /// Those whose claim has no call left that they would overtake.
   void send_give_backs(SteadyTime time) {
-    std::erase_if(give_backs_, [&](const auto& waiting) {
-      const auto& [claim, id] = waiting;
-      if (line_.holds_up(claim)) return false;
-      if (const auto* query = queries_.find(id)) send_give_back(std::shared_ptr<Query>(*query), time);
+    std::erase_if(give_backs_, [&](GiveBack& waiting) {
+      if (line_.holds_up(waiting.claim)) return false;
+      send_give_back(std::move(waiting), time);
       return true;
     });
   }
@@ -311,15 +314,15 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void enter_give_backs(std::vector<Submission>& left) {
     if (is_closed_) return;
     line_.clear();
-    give_backs_.clear();
     outgoing_.clear();
     std::vector<std::shared_ptr<Query>> waiting;
     queries_.for_each([&](RequestId, const std::shared_ptr<Query>& query) {
       if (is_unsent_give_back(*query)) waiting.push_back(query);
     });
     for (const std::shared_ptr<Query>& query : waiting) send_give_back(query, now());
+    for (GiveBack& given : std::exchange(give_backs_, {})) send_give_back(std::move(given), now());
     for (Submission& call : left) {
-      if (auto* given = std::get_if<GiveBack>(&call)) give_back(std::move(*given), now());
+      if (auto* given = std::get_if<GiveBack>(&call)) send_give_back(std::move(*given), now());
     }
   }
 
@@ -352,7 +355,6 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   void fail_all(const Error& error) {
     outgoing_.clear();
     line_.clear();
-    give_backs_.clear();
     hello_.reset();
     std::vector<std::shared_ptr<Query>> give_backs;
     while (const auto id = writes_.first()) end(**writes_.find(*id), make_error_code(error), error);
@@ -375,6 +377,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       query->id = queries_.add(query, time + core_.options().request_timeout);
       send_give_back(query, time);
     }
+    send_give_backs(time);
   }
 
   /// Cancels a call, if it is still in progress.
@@ -394,12 +397,11 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       if (const auto query = write.acknowledged_as.lock()) end(*query);
       return;
     }
-    leave_line(write);
+    expect_no_more(write);
     write.complete(code, std::move(error));
   }
 
-  void leave_line(Write& write) {
-    line_.leave(write);
+  void expect_no_more(const Write& write) {
     if (write.place) core_.expect_no_more(write.entries);
   }
 
@@ -688,6 +690,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
       for (const RequestId id : line_.take_ready()) {
         if (const auto* query = queries_.find(id)) go_on_in_line(std::shared_ptr<Query>(*query), time);
       }
+      line_.let_drains_pass();
       while (line_.has_front() && !core_.needs_hello()) {
         const AsioCallName next = line_.front();
         const bool is_over = next.is_query ? queries_.find(next.id) == nullptr : writes_.find(next.id) == nullptr;
@@ -754,7 +757,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     query->id = queries_.add_apart(query, next_try(*query, time));
     write->acknowledged_as = std::weak_ptr<Query>(query);
     writes_.take(write->id);
-    leave_line(*write);
+    expect_no_more(*write);
     line_.replace(*write, *query);
     prepare(query, time);
     return true;
@@ -1087,7 +1090,7 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   std::shared_ptr<Joint> spare_joint_;
   SteadyTime join_from_{};  // calls may travel together again
   AsioCallLine<Core> line_;
-  std::vector<std::pair<std::uint64_t, RequestId>> give_backs_;  // by their claim, behind its calls that have not begun
+  std::vector<GiveBack> give_backs_;  // behind calls of their claims that have not begun
   std::shared_ptr<Query> hello_;
   bool has_no_background_ = false;
   SteadyTime runs_until_{};  // unconfirmed registrations keep the executor running

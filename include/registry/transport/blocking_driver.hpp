@@ -434,15 +434,25 @@ class BlockingDriver {
     const Sender sender(*this, deadline);
     if (!sender) return;
     while (true) {
+      const SteadyTime start = transport_.now();
       std::optional<BatchType> batch;
       {
         const std::lock_guard lock(mutex_);
-        batch = core_.next_to_resend(sent_until, next, transport_.now());
+        batch = core_.next_to_resend(sent_until, next, start);
       }
-      if (!batch || !transport_.push(batch->message, batch->envelope, deadline)) return;
-      next = batch->sequence + 1;
+      if (!batch) return;
+      // Not for long with this copy: others may remove meanwhile what it holds.
+      const bool is_sent =
+          transport_.push(batch->message, batch->envelope, std::min(deadline, start + longest_with_copy));
       const std::lock_guard lock(mutex_);
-      core_.has_resent();
+      if (is_sent) {
+        core_.has_resent();
+        next = batch->sequence + 1;
+        continue;
+      }
+      core_.not_resent(*batch);
+      // Where time stands still nothing does.
+      if (const SteadyTime now = transport_.now(); now >= deadline || now == start) return;
     }
   }
 
@@ -662,6 +672,8 @@ class BlockingDriver {
     if (const auto due = core_.sync_due()) next = next ? std::min(*next, *due) : *due;
     return next;
   }
+
+  static constexpr std::chrono::milliseconds longest_with_copy{20};
 
   T transport_;
   std::mutex mutex_;

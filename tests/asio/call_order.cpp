@@ -357,7 +357,9 @@ TEST_CASE("a claim gives back what it holds behind its registration, however lon
   REQUIRE(hub.run(io, [&] { return hub.seen.queries.size() == 6; }));
   REQUIRE(hub.type(4) == MessageType::register_entries);
   REQUIRE(hub.type(5) == MessageType::release);
-  REQUIRE(hub.keys(5) == Keys{1, 2});
+  Keys released = hub.keys(5);
+  std::ranges::sort(released);
+  REQUIRE(released == Keys{1, 2});
 }
 
 TEST_CASE("flush waits for acknowledged registrations before it that wait for a call") {

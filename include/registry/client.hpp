@@ -333,7 +333,8 @@ class RegistryClient {
     return driver_->async_add(entries, std::move(diagnostics), std::forward<Token>(token));
   }
 
-  /// Completes with (std::error_code) when everything registered before was handed to the transport.
+  /// Completes with (std::error_code) when everything registered before was handed to the transport, or, if it is to be
+  /// acknowledged, is about to be.
   template <class Token>
   auto async_flush(Token&& token)
     requires AsyncTransport<T>

@@ -225,6 +225,29 @@ TEST_CASE("when a client breaks down over one call, those that came with it are 
   CHECK(closed.succeeded());
 }
 
+TEST_CASE("a registration over which a client breaks down comes back once, and whole, however far it had come") {
+  Fragile::throws_number = false;
+  Fragile::copies_left = GENERATE(0, 1, 2, 3);
+  asio::io_context io;
+  auto fragile =
+      client<Fragile, std::uint64_t>(
+          AsioZmqTransport::connect(io.get_executor(), zmq_test::to_hub(zmq_test::nowhere())))
+          .acknowledged(true)
+          .register_timeout(100ms)
+          .log(nullptr)
+          .build();
+  using Fragiles = std::vector<decltype(fragile)::EntryType>;
+  Completed<Fragiles> broken;
+  fragile.async_register_blocks(Fragiles{{Fragile{13}, 1, {}}}, broken.token());
+  Fragile::breaks = true;
+  io.run_for(10s);
+  Fragile::breaks = false;
+  Fragile::copies_left = 0;
+  CHECK(broken.calls == 1);
+  CHECK(broken.code);
+  CHECK(broken.result.size() == 1);
+}
+
 TEST_CASE("what cannot be read back when a client ends is said, whatever its wire throws") {
   const bool breaks_down = GENERATE(false, true);
   Log log;

@@ -15,12 +15,13 @@ namespace asio_test {
 struct Fragile {
   inline static bool breaks = false;
   inline static bool throws_number = false;  // no std::exception
+  inline static int copies_left = 0;         // before one breaks
   std::uint64_t number = 0;
 
   Fragile() = default;
   Fragile(std::uint64_t n) : number(n) {}
   Fragile(const Fragile& other) : number(other.number) {
-    if (!breaks || number != 13) return;
+    if (!breaks || number != 13 || copies_left-- > 0) return;
     if (throws_number) throw number;
     throw std::runtime_error("broken");
   }

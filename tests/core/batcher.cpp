@@ -182,15 +182,6 @@ TEST_CASE("numbers that are given up become empty batches, and take no memory ea
   }
   CHECK(batcher.take_batch().sequence == 6);
   CHECK_FALSE(batcher.has_batch());
-  batcher.give_up(5);
-  batcher.keep_given_up(true);
-  CHECK_FALSE(batcher.has_batch());
-  CHECK(batcher.first_sealed() == 5);
-  // What is to be sent behind it does not go without it.
-  batcher.add(entries(1, 1), start);
-  REQUIRE(batcher.has_batch());
-  CHECK(batcher.take_batch().sequence == 5);
-  CHECK(batcher.take_batch().sequence == 7);
   for (int i = 0; i < 1'000; ++i) batcher.next_sequence();
   batcher.give_up(7);
   CHECK(allocated_by([&] {

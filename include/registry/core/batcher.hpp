@@ -89,10 +89,7 @@ class Batcher {
     return open_since_ + timeout_;
   }
 
-  bool has_batch() const noexcept { return !sealed_.empty() || (!given_up_.empty() && !keeps_given_up_); }
-
-  /// Whether numbers that are given up stay here, where they take no memory each, unless a later batch is to be sent.
-  void keep_given_up(bool keeps) noexcept { keeps_given_up_ = keeps; }
+  bool has_batch() const noexcept { return !sealed_.empty() || !given_up_.empty(); }
 
   /// The next batch to send, taken out; one that could not be sent is put back in its place. In the order of their
   /// numbers: what was given up must not be applied, late, over what was registered after it.
@@ -226,7 +223,6 @@ class Batcher {
   SteadyTime open_since_{};
   std::deque<Batch<K>> sealed_;
   std::map<std::uint64_t, std::uint64_t> given_up_;  // the first and the last of each run of numbers
-  bool keeps_given_up_ = false;
   std::uint64_t sequence_ = 0;
   std::uint64_t last_batch_ = 0;
 };

@@ -348,7 +348,7 @@ class ClientCore {
     if (!has_open_batches()) call.after.reset();
   }
 
-  /// Whether a registration that the hub has refused so may be begun anew as it is: only what it follows had not come.
+  /// Whether a registration that the hub has refused so may be begun anew as it is: it has not been carried out.
   static bool may_repeat(const Error& refusal) {
     const auto* error = std::get_if<HubError>(&refusal);
     return error != nullptr && (error->text.starts_with(registration_missing) || error->text == hub_is_stopping);
@@ -360,15 +360,17 @@ class ClientCore {
     if (!call.sequence) return;
     acknowledging_.erase(*call.sequence);
     batcher_.give_up(*call.sequence);
-    if (!keeps_unconfirmed() || unconfirmed_.bytes() >= options_.max_unconfirmed_bytes / 2) return;
+    if (!keeps_unconfirmed() || is_unconfirmed_half_full() || unconfirmed_.contains(*call.sequence)) return;
     BatchType batch = batcher_.empty_batch(*call.sequence);
     batch.left_out = call.keys;
+    // First what may fail for want of memory.
+    unconfirmed_keys_.reserve(unconfirmed_keys_.size() + call.keys.size());
+    unconfirmed_.add(std::move(batch), SteadyTime::max());
     for (const K& key : call.keys) {
       KeyUnconfirmed& unconfirmed = unconfirmed_keys_[key];
       ++unconfirmed.count;
       unconfirmed.last_given_up = std::max(unconfirmed.last_given_up, *call.sequence);
     }
-    keep_unconfirmed(std::move(batch), SteadyTime::max());
   }
 
   /// Makes the frames of calls that travel together.
@@ -487,6 +489,8 @@ class ClientCore {
       pending_.drop(key);
     }
     if (unconfirmed_.mark_sent(batch.sequence, now)) return schedule_sync(now + options_.resend_interval);
+    // Of a number that was given up nobody asks what has become: it is kept only so that it is sent again.
+    if (batch.keys.empty() && is_unconfirmed_full()) return;
     if (!keeps_unconfirmed()) {
       last_unkept_ = std::max(last_unkept_, batch.sequence);
       return;
@@ -496,14 +500,16 @@ class ClientCore {
       ++unconfirmed.count;
       unconfirmed.last_batch = std::max(unconfirmed.last_batch, batch.sequence);
     }
-    keep_unconfirmed(std::move(batch), now);
-    schedule_sync(unconfirmed_.bytes() > options_.max_unconfirmed_bytes / 2 ? now : now + options_.resend_interval);
+    unconfirmed_.add(std::move(batch), now);
+    schedule_sync(is_unconfirmed_half_full() ? now : now + options_.resend_interval);
   }
 
   /// Whether no more may be registered before the hub has confirmed some of what it was sent.
   bool is_unconfirmed_full() const noexcept {
     return !unconfirmed_.empty() && unconfirmed_.bytes() >= options_.max_unconfirmed_bytes;
   }
+
+  bool is_unconfirmed_half_full() const noexcept { return unconfirmed_.bytes() > options_.max_unconfirmed_bytes / 2; }
 
   bool has_unconfirmed() const noexcept { return !unconfirmed_.empty(); }
 
@@ -698,10 +704,10 @@ class ClientCore {
   void close_gaps() {
     if (!keeps_unconfirmed()) return;
     const std::vector<std::uint64_t> sealed = batcher_.sealed_numbers();
-    for (std::uint64_t n = first_open() + 1; n <= batcher_.last_sequence(); ++n) {
+    for (std::uint64_t n = first_open() + 1; n <= batcher_.last_sequence() && !is_unconfirmed_full(); ++n) {
       const bool is_to_be_sent = n == taken_ || std::ranges::binary_search(sealed, n);
       if (is_to_be_sent || unconfirmed_.contains(n) || acknowledging_.contains(n)) continue;
-      keep_unconfirmed(batcher_.empty_batch(n), SteadyTime::min());
+      unconfirmed_.add(batcher_.empty_batch(n), SteadyTime::min());
     }
   }
 
@@ -712,15 +718,9 @@ class ClientCore {
     while (!unconfirmed_.empty()) settle_first();
   }
 
-  void keep_unconfirmed(BatchType batch, SteadyTime sent) {
-    unconfirmed_.add(std::move(batch), sent);
-    batcher_.keep_given_up(is_unconfirmed_full());
-  }
-
   /// What has become of the first unconfirmed batch is known.
   void settle_first() {
     const BatchType batch = unconfirmed_.take_first();
-    batcher_.keep_given_up(is_unconfirmed_full());
     for (const K& key : batch.keys) drop_unconfirmed(key);
     for (const K& key : batch.left_out) drop_unconfirmed(key);
   }

@@ -19,9 +19,10 @@ class Unconfirmed {
  public:
   /// One that is not there yet.
   void add(Batch<K> batch, SteadyTime now) {
-    bytes_ += size_of(batch);
+    const std::size_t size = size_of(batch);
     const std::uint64_t sequence = batch.sequence;
     sent_.emplace_hint(sent_.end(), sequence, Sent{std::move(batch), now});
+    bytes_ += size;
   }
 
   bool empty() const noexcept { return sent_.empty(); }

@@ -71,6 +71,7 @@ class AsioConfirmations {
   /// False if some have to wait for room.
   bool send_batches() {
     while (resend_) {
+      if (!loop_.has_room_for_batches()) return false;  // no copy is made in vain
       const auto batch = core_.next_to_resend(resend_->sent_until, resend_->next, Loop::now());
       if (!batch) {
         resend_.reset();

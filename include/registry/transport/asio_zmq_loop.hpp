@@ -333,7 +333,8 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
   }
 
   void refuse(const std::shared_ptr<Write>& write, const std::string& why) {
-    if (writes_.find(write->id) == nullptr) write->fail(Disconnected{why});
+    const bool is_in_progress = writes_.find(write->id) != nullptr || !write->acknowledged_as.expired();
+    if (!is_in_progress) write->fail(Disconnected{why});
   }
 
   void refuse(Close& close, const std::string&) {
@@ -976,9 +977,13 @@ class AsioZmqLoop final : public AsioAbandonable, public std::enable_shared_from
     const bool may_send = !queries_socket_->watch->is_refused();
     const int wanted = (in_flight_ > 0 ? ZMQ_POLLIN : 0) | (is_blocked_ && may_send ? ZMQ_POLLOUT : 0);
     const bool queries = expects_queries() && (ready_events(queries_socket_->socket) & wanted) != 0;
-    const bool registrations = wants_room_for_batches() && !registrations_socket_->watch->is_refused() &&
-                               (ready_events(registrations_socket_->socket) & ZMQ_POLLOUT) != 0;
-    return queries || registrations;
+    return queries || (wants_room_for_batches() && has_room_for_batches());
+  }
+
+  bool has_room_for_batches() {
+    registrations_socket_->update(now());
+    return !registrations_socket_->watch->is_refused() &&
+           (ready_events(registrations_socket_->socket) & ZMQ_POLLOUT) != 0;
   }
 
   bool wants_room_for_batches() noexcept { return core_.batcher().has_batch() || confirmations_.has_batches(); }

@@ -349,7 +349,10 @@ class HubModel {
 
   void remove_if(const Question& question, const std::vector<ModelEntry>& entries) {
     Numbers fields;
-    for (const ModelEntry& entry : entries) fields.insert(fields.end(), {entry.key, entry.value});
+    // The metadata is part of the question, though it does not count.
+    for (const auto& [key, value, metadata] : entries) {
+      fields.insert(fields.end(), {key, value, metadata.created_at, metadata.ttl_secs.value_or(0)});
+    }
     in_its_turn(question, Kind::removal_of("remove_if", fields), [=, this] {
       if (is_too_much(question, entries.size())) return;
       std::uint64_t count = 0;

@@ -509,6 +509,7 @@ class ClientCore {
     return !unconfirmed_.empty() && unconfirmed_.bytes() >= options_.max_unconfirmed_bytes;
   }
 
+  /// Whether half of that is unconfirmed: then the hub is asked at once, and less is kept.
   bool is_unconfirmed_half_full() const noexcept { return unconfirmed_.bytes() > options_.max_unconfirmed_bytes / 2; }
 
   bool has_unconfirmed() const noexcept { return !unconfirmed_.empty(); }
@@ -621,6 +622,7 @@ class ClientCore {
     return batch;
   }
 
+  /// The copy was sent.
   void has_resent() noexcept { batches_resent_.add(); }
 
   /// There was no room: the copy is outdated once there is, and to be had anew.

@@ -69,8 +69,16 @@ class NoEviction {
   const StoredType* find(const key_type& key) const { return storage_.find(key); }
 
   InsertResult<value_type, metadata_type> insert(EntryType entry, std::vector<EntryType>&) {
-    if (capacity_ && storage_.size() >= *capacity_ && storage_.find(entry.key) == nullptr) return {};
+    if (has_no_room_for(entry.key)) return {};
     return {true, storage_.insert(std::move(entry))};
+  }
+
+  /// The same with what the hub knows of the key already.
+  template <class LookUp>
+    requires requires(S& storage, EntryType entry, LookUp look_up) { storage.insert(std::move(entry), look_up); }
+  InsertResult<value_type, metadata_type> insert(EntryType entry, std::vector<EntryType>&, LookUp look_up) {
+    if (has_no_room_for(entry.key)) return {};
+    return {true, storage_.insert(std::move(entry), look_up)};
   }
 
   std::optional<StoredType> erase(const key_type& key) { return storage_.erase(key); }
@@ -94,6 +102,10 @@ class NoEviction {
   }
 
  private:
+  bool has_no_room_for(const key_type& key) const {
+    return capacity_ && storage_.size() >= *capacity_ && storage_.find(key) == nullptr;
+  }
+
   S storage_;
   std::optional<std::size_t> capacity_;
 };

@@ -63,10 +63,15 @@ class HashMapStorage {
 
   std::optional<Stored<V, M>> insert(Entry<K, V, M> entry) {
     const auto hash = table_.hash(entry.key);
+    return insert(std::move(entry), {hash});
+  }
+
+  /// The same for a caller who has the key's hash by the table already: a hub looks a batch up ahead.
+  std::optional<Stored<V, M>> insert(Entry<K, V, M> entry, typename Table::LookUp look_up) {
     Stored<V, M> stored{std::move(entry.value), std::move(entry.metadata)};
-    const auto found = table_.find(entry.key, hash);
+    const auto found = table_.find(entry.key, look_up.hash, look_up.hint);
     if (found.kind == Table::Kind::stored) return std::exchange(table_[found.number].value, std::move(stored));
-    table_.store(std::move(entry.key), hash, std::move(stored), found);
+    table_.store(std::move(entry.key), look_up.hash, std::move(stored), found);
     return std::nullopt;
   }
 

@@ -236,6 +236,23 @@ TEST_CASE("an empty registration changes nothing") {
   CHECK(hub.stats().entries_registered == 0);
 }
 
+TEST_CASE("a storage that extends the library's own is given every entry, new ones and those that replace others") {
+  struct Counting : PlainStorage {
+    int* inserts;
+    explicit Counting(int& count) : inserts(&count) {}
+    std::optional<Stored<Number, NoMetadata>> insert(PlainEntry entry) {
+      ++*inserts;
+      return PlainStorage::insert(std::move(entry));
+    }
+  };
+  int inserts = 0;
+  TestHub<NoEviction<Counting>> hub({}, NoEviction(Counting{inserts}));
+  Asker alice = client(1);
+  hub.put(alice, {{1, 10, {}}, {2, 20, {}}});
+  hub.put(alice, {{2, 21, {}}, {3, 30, {}}});
+  CHECK(inserts == 4);
+}
+
 TEST_CASE("what the server itself stores makes no other lease end") {
   TestHub<> hub;
   std::vector<PlainEntry> evicted;

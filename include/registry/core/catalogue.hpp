@@ -71,8 +71,10 @@ class Catalogue {
   /// Whether somebody is deleting an object of this key.
   bool is_held(const K& key) { return holds_.is_held(key); }
 
-  /// Stores the entry; false if there is no room for it. What had to leave is handed to the hook first.
-  bool insert(EntryType entry, WallTime now) {
+  /// Stores the entry; false if there is no room for it. What had to leave is handed to the hook first. `known` is what
+  /// the policy takes beside it, or nothing.
+  template <class... Known>
+  bool insert(EntryType entry, WallTime now, const Known&... known) {
     drop_if_over(entry.key, now);
     const K key = entry.key;
     typename ExpiryIndex<K>::Prepared end;
@@ -85,7 +87,7 @@ class Catalogue {
     }
     InsertResult<V, M> result;
     try {
-      result = policy_.insert(std::move(entry), evicted_);
+      result = policy_.insert(std::move(entry), evicted_, known...);
     } catch (...) {
       if constexpr (ExpiringMetadata<M>) ends_.discard(end);
       depart_evicted();

@@ -216,7 +216,7 @@ class HubRegistrations {
           came_with_it.insert(entries_[i].key);
         }
         claims_.note_registration_of(entries_[i].key, hash, hint);
-        if (auto refusal = store_entry(entries_[i], hash, ours, now)) {
+        if (auto refusal = store_entry(entries_[i], hash, hint, ours, now)) {
           const RegisterStatus status = status_of(*refusal);
           refuse_entry(i, *std::move(refusal), status);
         }
@@ -238,13 +238,14 @@ class HubRegistrations {
     return RegisterStatus::storage_error;
   }
 
-  std::optional<Error> store_entry(EntryType& entry, Hash hash, const std::optional<Envelope>& ours, Instant now) {
+  std::optional<Error> store_entry(EntryType& entry, Hash hash, Number hint, const std::optional<Envelope>& ours,
+                                   Instant now) {
     const K key = entry.key;
     if (options_.insist_on_holder && !is_holder(ours, key, hash, now)) return LeaseConflict{key_hex(key)};
-    auto& catalogue = states_.catalogue();
     try {
-      if (!catalogue.insert(std::move(entry), now.wall)) {
-        const std::size_t capacity = catalogue.policy().capacity().value_or(catalogue.policy().size());
+      if (!states_.store(std::move(entry), hash, hint, now)) {
+        const P& policy = states_.catalogue().policy();
+        const std::size_t capacity = policy.capacity().value_or(policy.size());
         return LimitExceeded{"capacity", capacity, capacity + 1};
       }
     } catch (...) {

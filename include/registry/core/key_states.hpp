@@ -26,6 +26,12 @@ namespace registry {
 template <Eviction P>
 class KeyStates {
   struct NoTable {};
+  /// A policy that is spared a second look-up of what it stores.
+  template <class Q>
+  static constexpr bool takes_look_up =
+      requires(Q& policy, Entry<typename Q::key_type, typename Q::value_type, typename Q::metadata_type> entry,
+               std::vector<decltype(entry)>& evicted,
+               typename Q::Table::LookUp look_up) { policy.insert(std::move(entry), evicted, look_up); };
   /// Leases are kept in the table of the entries, if it can be had, or else in one of their own.
   static auto table_type() {
     if constexpr (detail::SharesTable<P>) {
@@ -112,6 +118,17 @@ class KeyStates {
       return found.kind == Table::Kind::stored ? &table()[found.number].value : nullptr;
     } else {
       return catalogue_.find(key);
+    }
+  }
+
+  /// Stores the entry, whose key has this hash and hint; false if there is no room for it.
+  bool store(Entry<K, V, M> entry, [[maybe_unused]] Hash hash, [[maybe_unused]] Number hint, Instant now) {
+    if constexpr (takes_look_up<P>) {
+      // An entry of this key whose time is over goes first: then the hint is none any more.
+      const typename Table::LookUp look_up{hash, ExpiringMetadata<M> ? Table::none : hint};
+      return catalogue_.insert(std::move(entry), now.wall, look_up);
+    } else {
+      return catalogue_.insert(std::move(entry), now.wall);
     }
   }
 

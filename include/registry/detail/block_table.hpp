@@ -48,6 +48,11 @@ class BlockTable {
     Kind kind = Kind::absent;
     Number number = none;
   };
+  /// What a look-up needs beside the key: its hash, and a hint if there is one.
+  struct LookUp {
+    Hash hash = 0;
+    Number hint = none;
+  };
 
   BlockTable() = default;
   explicit BlockTable(KeyHash<K> hash) : hash_(hash) {}

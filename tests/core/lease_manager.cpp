@@ -27,7 +27,12 @@ class Leases {
       : leases_(table_, ttl, max_leases, max_per_client) {}
 
   LeaseAnswer acquire(Key key, const Holder& holder, std::uint64_t request, SteadyTime now) {
-    return leases_.acquire(find(key), key, table_.hash(key), holder, leases_.account(holder.id), request, now);
+    leases_.ask_for(holder, holder.id, request, now);
+    return leases_.acquire(find(key), key, table_.hash(key));
+  }
+  bool renew(Key key, const Holder& holder, std::uint64_t request, SteadyTime now) {
+    leases_.ask_for(holder, holder.id, request, now);
+    return leases_.renew(find(key).number);
   }
   bool release(Key key, const Holder& holder, SteadyTime now) {
     return leases_.release(key, table_.hash(key), holder, now);
@@ -145,6 +150,16 @@ TEST_CASE("a withdrawal takes back only what its request alone was granted") {
   }
 }
 
+TEST_CASE("what was renewed was still granted by its request, which may not take it back any more") {
+  Leases leases(30s, 10);
+  leases.acquire(5, one_holder, 1, start);
+  CHECK(leases.renew(5, one_holder, 2, start + 1s));
+  CHECK(leases.acquire(5, one_holder, 1, start + 2s) == LeaseAnswer::leased);
+  CHECK_FALSE(leases.withdraw(5, one_holder, 1, start + 2s));
+  CHECK(leases.acquire(5, one_holder, 2, start + 2s) == LeaseAnswer::granted);
+  CHECK_FALSE(leases.renew(5, other_holder, 1, start + 2s));
+}
+
 TEST_CASE("a registration ends the lease, whoever held it") {
   Leases leases(30s, 10);
   leases.acquire(5, one_holder, 1, start);
@@ -176,6 +191,46 @@ TEST_CASE("leases are collected in the order of their deadlines, no more than as
   CHECK(leases.expire(start + 35s, 10) == 1);
   CHECK(leases.next_deadline() == std::nullopt);
   CHECK(same(leases.stats(), {0, 4, 1, 4, 0, 0, 0}));
+}
+
+TEST_CASE("what one request was granted does not stay together") {
+  Leases leases(30s, 100);
+  for (std::uint64_t key = 1; key <= 5; ++key) leases.acquire(key, one_holder, 1, start);
+  leases.acquire(2, one_holder, 2, start + 10s);
+  leases.release(3, one_holder, start + 10s);
+  leases.convert(4, start + 10s);
+  CHECK(leases.renew(5, one_holder, 3, start + 20s));
+  CHECK(leases.next_deadline() == start + 30s);
+  CHECK(leases.expire(start + 30s, 10) == 1);
+  CHECK(leases.holder(1, start) == nullptr);
+  CHECK(leases.next_deadline() == start + 40s);
+  CHECK(leases.expire(start + 40s, 10) == 1);
+  CHECK(leases.next_deadline() == start + 50s);
+  CHECK(leases.expire(start + 50s, 10) == 1);
+  CHECK(leases.next_deadline() == std::nullopt);
+  CHECK(leases.stats().active == 0);
+}
+
+TEST_CASE("a request may renew what it has just been granted, among other things") {
+  using Table = detail::BlockTable<std::uint64_t, NoMetadata, detail::Lease>;
+  Table table;
+  LeaseManager<Table> leases(table, 30s, 100, 100);
+  const auto acquire = [&](std::uint64_t key) {
+    return leases.acquire(table.find(key, table.hash(key)), key, table.hash(key)) == LeaseAnswer::granted;
+  };
+  const auto renew = [&](std::uint64_t key) { return leases.renew(table.find(key, table.hash(key)).number); };
+  leases.ask_for(one_holder, one_holder.id, 1, start);
+  CHECK(acquire(1));
+  leases.ask_for(one_holder, one_holder.id, 2, start + 10s);
+  CHECK(acquire(2));
+  CHECK(renew(1));
+  CHECK(renew(2));
+  CHECK(acquire(3));
+  CHECK(renew(3));
+  CHECK(leases.stats().active == 3);
+  CHECK(leases.expire(start + 40s - 1ns, 10) == 0);
+  CHECK(leases.expire(start + 40s, 10) == 3);
+  CHECK(leases.next_deadline() == std::nullopt);
 }
 
 TEST_CASE("beyond the limit there is no new lease, but for the room of one that is over") {
@@ -216,6 +271,15 @@ TEST_CASE("a lease for which there is no memory leaves nothing behind") {
   }
   CHECK(leases.stats().active == 1);
   CHECK(leases.expire(start + 30s, 10) == 1);
+}
+
+TEST_CASE("a renewal for which there is no memory changes nothing") {
+  Leases leases(30s, 1000);
+  leases.acquire(5, one_holder, 1, start);
+  CHECK(fails_with_allocations(0, [&] { leases.renew(5, one_holder, 2, start + 10s); }));
+  CHECK(leases.next_deadline() == start + 30s);
+  CHECK(leases.stats().renewed == 0);
+  CHECK(leases.withdraw(5, one_holder, 1, start + 10s));
 }
 
 TEST_CASE("leases that come and go allocate nothing once there was room for as many") {

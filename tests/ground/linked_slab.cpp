@@ -110,6 +110,22 @@ TEST_CASE("several lists share one slab") {
   CHECK(slab.size() == 5);
 }
 
+TEST_CASE("a node can move to the back of another list, also as the last of its own") {
+  Numbers slab;
+  Numbers::List from;
+  Numbers::List to;
+  std::vector<Numbers::Index> nodes;
+  for (int i = 0; i < 3; ++i) nodes.push_back(slab.push_back(from, i));
+  slab.move_to_back(from, to, nodes[1]);
+  CHECK(contents(slab, from) == std::vector{0, 2});
+  CHECK(contents(slab, to) == std::vector{1});
+  slab.move_to_back(from, to, nodes[2]);
+  slab.move_to_back(from, to, nodes[0]);
+  CHECK(from.empty());
+  CHECK(contents(slab, to) == std::vector{1, 2, 0});
+  CHECK(slab.size() == 3);
+}
+
 TEST_CASE("an erased value is let go at once, not when its node is used again") {
   LinkedSlab<std::shared_ptr<int>> slab;
   LinkedSlab<std::shared_ptr<int>>::List list;

@@ -213,7 +213,7 @@ class HubQueries {
     statuses_.assign(keys_.size(), OffloadStatus::leased);
     Decision decision;
     const bool recovering = states_.is_recovering(now);
-    const auto account = leases_.account(asker.client());
+    leases_.ask_for(asker.holder, asker.client(), asker.request, now.lease);
     for_each_key([&](std::size_t i, Hash hash, Number hint) {
       const K& key = keys_[i];
       const Found found = states_.look_up(key, hash, hint);
@@ -221,7 +221,7 @@ class HubQueries {
         statuses_[i] = OffloadStatus::already_stored;
         ++decision.stored;
       } else if (!decision.is_full() && !catalogue_.is_held(key) && !comes_later(asker, key, found, recovering, now)) {
-        decision.last = leases_.acquire(found, key, hash, asker.holder, account, asker.request, now.lease);
+        decision.last = leases_.acquire(found, key, hash);
         if (decision.last == LeaseAnswer::granted) {
           statuses_[i] = OffloadStatus::granted;
           ++decision.granted;
@@ -333,17 +333,16 @@ class HubQueries {
     const bool may_claim_back =
         granted_by != 0 && granted_by != options_.incarnation && states_.accepts_claim_backs(now);
     renewals_.assign(keys_.size(), RenewStatus::lost);
-    const auto account = leases_.account(asker.client());
+    leases_.ask_for(asker.holder, asker.client(), asker.request, now.lease);
     for_each_key([&](std::size_t i, Hash hash, Number hint) {
       const K& key = keys_[i];
       const Found found = states_.look_up(key, hash, hint);
       if (found.kind == Table::Kind::stored) {
         renewals_[i] = RenewStatus::stored;
       } else if (found.kind == Table::Kind::leased) {
-        if (leases_.renew(found.number, asker.holder, now.lease)) renewals_[i] = RenewStatus::held;
+        if (leases_.renew(found.number)) renewals_[i] = RenewStatus::held;
       } else if (may_claim_back && !catalogue_.is_held(key) &&
-                 leases_.acquire(found, key, hash, asker.holder, account, asker.request, now.lease) ==
-                     LeaseAnswer::granted) {
+                 leases_.acquire(found, key, hash) == LeaseAnswer::granted) {
         renewals_[i] = RenewStatus::held;
       }
     });

@@ -10,8 +10,10 @@
 
 #include <registry/core/instant.hpp>
 #include <registry/core/lease_accounts.hpp>
+#include <registry/detail/chunked_array.hpp>
 #include <registry/detail/counter.hpp>
 #include <registry/detail/lease.hpp>
+#include <registry/detail/linked_slab.hpp>
 #include <registry/envelope.hpp>
 #include <registry/holder.hpp>
 #include <registry/stats.hpp>
@@ -20,9 +22,10 @@ namespace registry {
 
 enum class LeaseAnswer { granted, leased, full, client_full };
 
-/// Who may store which key until when. The leases are in the table of the entries; here is their order. All last
-/// equally long, so in the order of their (last) grant they are also in the order of their deadlines: every operation
-/// is O(1), and expiry takes them from the front. A lease is over at its deadline whether or not it has been collected.
+/// Who may store which key until when. What one request is granted at a time is one grant: the keys are in the table of
+/// the entries, and what is the same for all of them is here, once. All grants last equally long, so in the order in
+/// which they were made they are also in the order of their deadlines: every operation is O(1), and expiry takes them
+/// from the front. A lease is over at its deadline whether or not it has been collected.
 ///
 /// Keys come with their hash, by the table. One thread; `stats` from any.
 template <class Table>
@@ -42,26 +45,26 @@ class LeaseManager {
         max_leases_(std::min<std::size_t>(max_leases, 0x7fff'fffe)),
         accounts_(max_per_client < max_leases_ ? std::optional{max_per_client} : std::nullopt) {}
 
-  /// What the leases of this client are counted under; good until the next call.
-  Account account(const ClientId& client) { return accounts_.of(client); }
+  /// Whom `acquire` and `renew` are for from now on: a holder, which is this client or part of it, in the name of
+  /// `request`, a number that the holder uses once.
+  void ask_for(const Holder& holder, const ClientId& client, std::uint64_t request, SteadyTime now) {
+    asking_ = {holder, accounts_.of(client), request, now};
+  }
 
-  /// Asks for the lease on a key that is not stored, in the name of `request`, a number that the holder uses once;
-  /// `found` is what the table has just said of the key. The holder itself gets the lease again, with a new deadline,
-  /// except within one request: a key named twice is granted once.
-  LeaseAnswer acquire(const Found& found, const K& key, Hash hash, const Holder& holder, Account account,
-                      std::uint64_t request, SteadyTime now) {
+  /// Asks for the lease on a key that is not stored; `found` is what the table has just said of the key. The holder
+  /// itself gets the lease again, with a new deadline, except within one request: a key named twice is granted once.
+  LeaseAnswer acquire(const Found& found, const K& key, Hash hash) {
     if (found.kind == Table::Kind::leased) {
-      if (may_change_hands(found.number, account, now)) {
-        return acquire_again(found.number, holder, account, request, now);
-      }
+      if (may_change_hands(found.number)) return acquire_again(found.number);
       // Its new holder has its share, but that may be over as well.
       drop(found.number, hash);
       expired_.add();
     }
-    if (size() >= max_leases_ && expire(now, 1) == 0) return LeaseAnswer::full;
-    if (accounts_.is_full(account)) expire(now, collected_for_full_client);
+    const Account account = asking_.account;
+    if (size() >= max_leases_ && expire(asking_.now, 1) == 0) return LeaseAnswer::full;
+    if (accounts_.is_full(account)) expire(asking_.now, collected_for_full_client);
     if (accounts_.is_full(account)) return LeaseAnswer::client_full;
-    table_.add_lease(order_, key, hash, {holder, false, account, request, now + ttl_});
+    add(key, hash);
     accounts_.add(account);
     granted_.add();
     active_.store(size());
@@ -70,24 +73,24 @@ class LeaseManager {
 
   /// Gives back what `holder` holds; false if that was nothing.
   bool release(const K& key, Hash hash, const Holder& holder, SteadyTime now) {
-    return release_if(key, hash, now, [&](const detail::Lease& lease) { return lease.holder == holder; });
+    return release_if(key, hash, now, [&](Number number) { return grant(number).holder == holder; });
   }
 
   /// Takes back what this request alone was granted: what the holder had been granted before, or was granted again
   /// since, somebody may be relying on.
   bool withdraw(const K& key, Hash hash, const Holder& holder, std::uint64_t request, SteadyTime now) {
-    return release_if(key, hash, now, [&](const detail::Lease& lease) {
-      return lease.holder == holder && lease.request == request && !lease.shared;
+    return release_if(key, hash, now, [&](Number number) {
+      return grant(number).holder == holder && grant(number).request == request && !lease(number).is_shared();
     });
   }
 
-  /// Gives the lease of this number another deadline, if it is `holder`'s.
-  bool renew(Number number, const Holder& holder, SteadyTime now) {
-    if (const Holder* current = this->holder(number, now); current == nullptr || !(*current == holder)) return false;
+  /// Gives the lease of this number another deadline, if it is the holder's. Throws std::bad_alloc; nothing has changed
+  /// then.
+  bool renew(Number number) {
+    const Holder* current = holder(number, asking_.now);
+    if (current == nullptr || !(*current == asking_.holder)) return false;
+    move(number, grant_of(grant(number).account, grant(number).request), true);
     renewed_.add();
-    at(number).shared = true;
-    at(number).deadline = now + ttl_;
-    table_.leases().move_to_back(order_, number);
     return true;
   }
 
@@ -97,13 +100,13 @@ class LeaseManager {
   /// Ends the lease of this number, whose key has been registered, whoever held it. Who watches knows of that: nothing
   /// may fail now that the key is stored.
   void convert(Number number, Hash hash, SteadyTime now) noexcept {
-    (now < at(number).deadline ? converted_ : expired_).add();
+    (now < lease(number).deadline ? converted_ : expired_).add();
     forget(number, hash);
   }
 
   /// Who holds the lease of this number now, or null; valid until the next change.
   const Holder* holder(Number number, SteadyTime now) const {
-    return now < at(number).deadline ? &at(number).holder : nullptr;
+    return now < lease(number).deadline ? &grant(number).holder : nullptr;
   }
 
   /// Collects at most `most` leases that are over, and answers how many; the first over go first.
@@ -113,13 +116,16 @@ class LeaseManager {
       // A few at a time, so that they wait for memory together.
       std::array<Hash, 32> hashes;
       std::size_t due = 0;
-      for (Number number = order_.front;
-           number != Table::Leases::none && due < std::min(hashes.size(), most - count) && now >= at(number).deadline;
-           number = table_.leases().next(number)) {
-        hashes[due] = table_.hash(table_.leases()[number].key);
-        table_.prefetch_index(hashes[due++]);
+      const std::size_t limit = std::min(hashes.size(), most - count);
+      for (GrantNumber over = order_.front; over != Grants::none && due < limit && now >= deadline_of(over);
+           over = grants_.next(over)) {
+        for (Number number = grants_[over].leases.front; number != Leases::none && due < limit;
+             number = table_.leases().next(number)) {
+          hashes[due] = table_.hash(table_.leases()[number].key);
+          table_.prefetch_index(hashes[due++]);
+        }
       }
-      for (std::size_t i = 0; i < due; ++i) drop(order_.front, hashes[i]);
+      for (std::size_t i = 0; i < due; ++i) drop(grants_[order_.front].leases.front, hashes[i]);
       count += due;
       if (due < hashes.size()) break;
     }
@@ -130,7 +136,7 @@ class LeaseManager {
   /// When the next lease ends.
   std::optional<SteadyTime> next_deadline() const {
     if (order_.empty()) return std::nullopt;
-    return at(order_.front).deadline;
+    return deadline_of(order_.front);
   }
 
   std::size_t max_leases() const noexcept { return max_leases_; }
@@ -147,42 +153,104 @@ class LeaseManager {
   /// more.
   static constexpr std::size_t collected_for_full_client = 256;
 
+  using Leases = typename Table::Leases;
+
+  /// Of leases with one deadline, at least one.
+  struct Grant {
+    Holder holder;
+    std::uint64_t request = 0;
+    Account account = 0;
+    typename Leases::List leases;
+  };
+  using Grants = detail::LinkedSlab<Grant, detail::CacheLineAllocator>;
+  using GrantNumber = typename Grants::Index;
+
+  struct Asking {
+    Holder holder;
+    Account account = 0;
+    std::uint64_t request = 0;
+    SteadyTime now{};
+    GrantNumber grant = Grants::none;  // what it has been granted, if that is anything
+  };
+
   std::size_t size() const noexcept { return table_.leases().size(); }
-  detail::Lease& at(Number number) noexcept { return table_.leases()[number].lease; }
-  const detail::Lease& at(Number number) const noexcept { return table_.leases()[number].lease; }
+  detail::Lease& lease(Number number) noexcept { return table_.leases()[number].lease; }
+  const detail::Lease& lease(Number number) const noexcept { return table_.leases()[number].lease; }
+  const Grant& grant(Number number) const noexcept { return grants_[lease(number).grant()]; }
+
+  SteadyTime deadline_of(GrantNumber number) const noexcept { return lease(grants_[number].leases.front).deadline; }
+  SteadyTime new_deadline() const noexcept { return asking_.now + ttl_; }
 
   /// Not if it is over and counted as another client's, and this one has its share.
-  bool may_change_hands(Number number, Account account, SteadyTime now) const {
-    return now < at(number).deadline || at(number).account == account || !accounts_.is_full(account);
+  bool may_change_hands(Number number) const {
+    return asking_.now < lease(number).deadline || grant(number).account == asking_.account ||
+           !accounts_.is_full(asking_.account);
   }
 
-  LeaseAnswer acquire_again(Number number, const Holder& holder, Account account, std::uint64_t request,
-                            SteadyTime now) {
-    detail::Lease& lease = at(number);
-    if (now >= lease.deadline) {
-      accounts_.add(account);
-      accounts_.drop(lease.account);
+  LeaseAnswer acquire_again(Number number) {
+    if (asking_.now >= lease(number).deadline) {
+      const Account account_before = grant(number).account;
+      move(number, own_grant(), false);
+      accounts_.add(asking_.account);
+      accounts_.drop(account_before);
       expired_.add();
       granted_.add();
-      lease = {holder, false, account, request, now + ttl_};
-    } else if (lease.holder == holder && lease.request != request) {
+    } else if (grant(number).holder == asking_.holder && grant(number).request != asking_.request) {
+      move(number, own_grant(), true);
       renewed_.add();
-      lease.request = request;
-      lease.shared = true;
-      lease.deadline = now + ttl_;
     } else {
       conflicts_.add();
       return LeaseAnswer::leased;
     }
-    table_.leases().move_to_back(order_, number);
     return LeaseAnswer::granted;
+  }
+
+  void add(const K& key, Hash hash) {
+    const GrantNumber number = own_grant();
+    try {
+      table_.add_lease(grants_[number].leases, key, hash, {new_deadline(), number, false});
+    } catch (...) {
+      close_if_empty(number);
+      throw;
+    }
+  }
+
+  /// Makes a lease part of another grant, with a new deadline. What throws has changed nothing.
+  void move(Number number, GrantNumber to, bool is_shared) {
+    const GrantNumber from = lease(number).grant();
+    table_.leases().move_to_back(grants_[from].leases, grants_[to].leases, number);
+    lease(number) = {new_deadline(), to, is_shared};
+    close_if_empty(from);
+  }
+
+  GrantNumber own_grant() {
+    if (asking_.grant == Grants::none) asking_.grant = grant_of(asking_.account, asking_.request);
+    return asking_.grant;
+  }
+
+  /// The last grant, if it is one with this deadline to this holder by this request, or a new one.
+  GrantNumber grant_of(Account account, std::uint64_t request) {
+    if (!order_.empty()) {
+      const Grant& last = grants_[order_.back];
+      if (last.request == request && last.holder == asking_.holder && last.account == account &&
+          deadline_of(order_.back) == new_deadline()) {
+        return order_.back;
+      }
+    }
+    return grants_.push_back(order_, {asking_.holder, request, account, {}});
+  }
+
+  void close_if_empty(GrantNumber number) noexcept {
+    if (!grants_[number].leases.empty()) return;
+    if (asking_.grant == number) asking_.grant = Grants::none;
+    grants_.erase(order_, number);
   }
 
   template <class Predicate>
   bool release_if(const K& key, Hash hash, SteadyTime now, Predicate predicate) {
     const Found found = table_.find(key, hash);
     if (found.kind != Table::Kind::leased) return false;
-    if (now >= at(found.number).deadline || !predicate(at(found.number))) return false;
+    if (now >= lease(found.number).deadline || !predicate(found.number)) return false;
     drop(found.number, hash);
     released_.add();
     return true;
@@ -194,8 +262,10 @@ class LeaseManager {
   }
 
   void forget(Number number, Hash hash) noexcept {
-    accounts_.drop(at(number).account);
-    table_.erase_lease(order_, number, hash);
+    const GrantNumber part_of = lease(number).grant();
+    accounts_.drop(grants_[part_of].account);
+    table_.erase_lease(grants_[part_of].leases, number, hash);
+    close_if_empty(part_of);
     active_.store(size());
   }
 
@@ -203,7 +273,9 @@ class LeaseManager {
   std::chrono::nanoseconds ttl_;
   std::size_t max_leases_;
   LeaseAccounts accounts_;
-  typename Table::Leases::List order_;
+  Grants grants_;
+  typename Grants::List order_;
+  Asking asking_;
   std::vector<K>* ended_ = nullptr;
   detail::Counter active_, granted_, renewed_, expired_, released_, converted_, conflicts_;
 };

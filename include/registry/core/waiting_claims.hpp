@@ -152,9 +152,11 @@ class WaitingClaims {
       if (states_.is_recovering(now) || states_.catalogue().is_held(key)) return block(key, now);
       const Holder holder = queue_[*first].holder;
       const std::uint64_t request = queue_[*first].request;
-      const auto account = leases.account(Envelope::decode(queue_[*first].envelope)->client);
-      const auto answer =
-          attempt(now, [&] { return leases.acquire(*found, key, hash, holder, account, request, now.lease); });
+      const ClientId client = Envelope::decode(queue_[*first].envelope)->client;
+      const auto answer = attempt(now, [&] {
+        leases.ask_for(holder, client, request, now.lease);
+        return leases.acquire(*found, key, hash);
+      });
       if (!answer || answer == LeaseAnswer::full) return block(key, now);
       if (answer == LeaseAnswer::leased) return true;
       if (answer == LeaseAnswer::client_full) {

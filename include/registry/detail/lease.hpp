@@ -6,17 +6,27 @@
 #include <cstdint>
 
 #include <registry/detail/block_table.hpp>
-#include <registry/holder.hpp>
 
 namespace registry::detail {
 
-/// Who may store a key, until when, and by which of its requests.
-struct Lease {
-  Holder holder;
-  bool shared = false;  // granted by more than one request
-  std::uint32_t account = 0;
-  std::uint64_t request = 0;
-  std::chrono::steady_clock::time_point deadline;
+/// A key's part in a grant, which says whose it is, once for all keys that one request was granted at a time. With an
+/// 8-byte key and its links it is half a cache line: there may be millions, and claims of leased keys look them up.
+class Lease {
+ public:
+  Lease() = default;
+  /// `is_shared`: granted by more than one request. Grants have numbers below 2^31.
+  Lease(std::chrono::steady_clock::time_point end, std::uint32_t grant, bool is_shared) noexcept
+      : deadline(end), packed_(grant | (is_shared ? shared_bit : 0)) {}
+
+  std::uint32_t grant() const noexcept { return packed_ & ~shared_bit; }
+  bool is_shared() const noexcept { return (packed_ & shared_bit) != 0; }
+
+  std::chrono::steady_clock::time_point deadline{};
+
+ private:
+  static constexpr std::uint32_t shared_bit = 0x8000'0000;
+
+  std::uint32_t packed_ = 0;
 };
 
 /// A storage or eviction policy that keeps its entries in a table which has room for the hub's leases, so that one

@@ -14,8 +14,9 @@
 namespace registry::detail {
 
 /// Nodes in one array, addressed by 32-bit index and linked into lists: an order (of grant, of use) whose every
-/// operation is O(1) and allocates nothing per node. Freed nodes are reused; growing moves none.
-template <class T>
+/// operation is O(1) and allocates nothing per node. Freed nodes are reused; growing moves none. As to `Allocator` see
+/// ChunkedArray.
+template <class T, template <class> class Allocator = HugePageAllocator>
 class LinkedSlab {
  public:
   using Index = std::uint32_t;
@@ -44,9 +45,12 @@ class LinkedSlab {
     return index;
   }
 
-  void move_to_back(List& list, Index index) noexcept {
-    unlink(list, index);
-    link_back(list, index);
+  void move_to_back(List& list, Index index) noexcept { move_to_back(list, list, index); }
+
+  /// From one list to another.
+  void move_to_back(List& from, List& to, Index index) noexcept {
+    unlink(from, index);
+    link_back(to, index);
   }
 
   T erase(List& list, Index index) noexcept {
@@ -89,7 +93,7 @@ class LinkedSlab {
     (node.next == none ? list.back : nodes_[node.next].previous) = node.previous;
   }
 
-  ChunkedArray<Node, HugePageAllocator<Node>> nodes_;
+  ChunkedArray<Node, Allocator<Node>> nodes_;
   Index free_ = none;
   std::size_t size_ = 0;
 };

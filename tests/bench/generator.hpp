@@ -22,6 +22,8 @@
 #include "peers/peer.hpp"
 #include "process.hpp"
 #include "statistics.hpp"
+#include "stored_watch.hpp"
+#include "stream.hpp"
 
 namespace bench {
 
@@ -31,12 +33,6 @@ enum class Mix { fresh, stored, leased, thirds };
 /// How many of the keys asked for are new, stored, and leased by somebody else.
 struct Asked {
   std::uint64_t fresh = 0, stored = 0, leased = 0;
-};
-
-/// What a server knows before it is measured.
-struct Catalogue {
-  std::uint64_t entries = 0;
-  std::uint64_t leases = 0;
 };
 
 /// Requests encoded beforehand, some million keys of them, so that the keys come from all over the catalogue and no
@@ -114,109 +110,6 @@ class Requests {
   std::vector<Item> items_;
 };
 
-/// A connection with what is on its way in either direction.
-class Stream {
- public:
-  Stream(const Peer& peer, Operation operation, std::size_t batch)
-      : socket_(peer.connect(operation)), reader_(peer.reader(operation, batch)), in_(std::size_t{1} << 16U) {}
-
-  /// Where to append requests.
-  std::string& out() noexcept { return out_; }
-  std::size_t unsent() const noexcept { return out_.size() - sent_; }
-
-  /// Sends and receives what is possible at once; how many batches were completed.
-  std::uint64_t advance() {
-    if (unsent() > 0) {
-      sent_ += socket_.send_some(std::string_view(out_).substr(sent_));
-      if (unsent() == 0) {
-        out_.clear();
-        sent_ = 0;
-      }
-    }
-    if (filled_ == in_.size()) in_.resize(in_.size() * 2);
-    const std::size_t received = socket_.receive_some(in_.data() + filled_, in_.size() - filled_);
-    if (received == 0) return 0;
-    filled_ += received;
-    std::uint64_t batches = 0;
-    const char* rest = reader_->read(in_.data(), in_.data() + filled_, tally_, batches);
-    filled_ -= static_cast<std::size_t>(rest - in_.data());
-    std::memmove(in_.data(), rest, filled_);
-    return batches;
-  }
-
-  void wait(std::optional<std::chrono::nanoseconds> limit) { socket_.wait(unsent() > 0, limit); }
-
-  const Tally& tally() const noexcept { return tally_; }
-
- private:
-  Socket socket_;
-  std::unique_ptr<Reader> reader_;
-  std::string out_;
-  std::size_t sent_ = 0;
-  std::vector<char> in_;
-  std::size_t filled_ = 0;
-  Tally tally_;
-};
-
-/// Numbers of keys, one behind the other.
-struct Range {
-  std::uint64_t first = 0, count = 0;
-};
-
-/// Asks for all keys of a range in order, a thousand at a time; what the replies said.
-inline Tally sweep(const Peer& peer, Operation operation, Range range, std::uint64_t client) {
-  constexpr std::size_t batch = 1000;
-  constexpr std::size_t window = 16;
-  std::vector<std::uint64_t> keys;
-  Tally tally;
-  // What does not fill a batch is asked for by itself: a reader knows one size of batch.
-  for (const std::size_t size : {batch, static_cast<std::size_t>(range.count % batch)}) {
-    std::uint64_t batches = size == 0 ? 0 : size == batch ? range.count / batch : 1;
-    if (batches == 0) continue;
-    Stream stream(peer, operation, size);
-    for (std::uint64_t in_flight = 0, number = 0; batches > 0 || in_flight > 0 || stream.unsent() > 0;) {
-      while (batches > 0 && in_flight < window && stream.unsent() < 100'000) {
-        keys.clear();
-        for (std::size_t i = 0; i < size; ++i) keys.push_back(key_of(range.first++));
-        Request request;
-        peer.encode(operation, keys, request);
-        peer.stamp(request.bytes, client, ++number);
-        stream.out() += request.bytes;
-        --batches;
-        if (peer.replies(operation)) ++in_flight;
-      }
-      const std::uint64_t done = stream.advance();
-      in_flight -= done;
-      if (done == 0 && (in_flight > 0 || stream.unsent() > 0)) stream.wait(std::nullopt);
-    }
-    tally += stream.tally();
-  }
-  return tally;
-}
-
-/// Waits until a server that does not reply to `store` has stored the key of this number, which somebody sent it.
-inline void wait_until_stored(const Peer& peer, std::uint64_t number) {
-  const Clock::time_point end = Clock::now() + std::chrono::minutes{2};
-  while (sweep(peer, Operation::match, {number, 1}, 1).found == 0) {
-    if (Clock::now() > end) {
-      throw std::runtime_error(
-          peer.name() + " has not stored within 2 minutes what was sent last: key " + std::to_string(number));
-    }
-    std::this_thread::sleep_for(std::chrono::microseconds{200});
-  }
-}
-
-/// Brings a server to know the catalogue: entries, and leases of a client that is none of those that will ask.
-inline void fill(const Peer& peer, Catalogue catalogue) {
-  constexpr std::uint64_t somebody_else = 1;
-  sweep(peer, Operation::store, {first_stored, catalogue.entries}, somebody_else);
-  if (catalogue.entries > 0 && !peer.replies(Operation::store)) {
-    wait_until_stored(peer, first_stored + catalogue.entries - 1);
-  }
-  const Tally tally = sweep(peer, Operation::claim, {first_leased, catalogue.leases}, somebody_else);
-  if (tally.granted != catalogue.leases) throw std::runtime_error(peer.name() + " did not grant all leases");
-}
-
 /// What a group of equal clients does. With a rate, a batch is due at its time whatever became of those before, and
 /// its latency counts from then: a server that stalls is charged for all who would have asked meanwhile.
 struct Load {
@@ -232,12 +125,19 @@ struct Load {
   bool yields = false;
   /// Whether they remove afterwards what they stored, and give back what they were granted.
   bool tidies_up = true;
+
+  bool is_replied_to() const { return requests->peer().replies(requests->operation()); }
+  /// Two batches of one client that are due at the rate.
+  std::chrono::nanoseconds between() const {
+    if (!(*rate > 0)) throw std::runtime_error("a rate of nothing: was anything answered before?");
+    return std::chrono::nanoseconds{static_cast<std::int64_t>(1e9 * static_cast<double>(clients) / *rate)};
+  }
 };
 
 /// What a group of clients got.
 struct Result {
   double keys_per_second = 0;
-  /// Nothing where nothing is replied to.
+  /// Where nothing is replied to, of what is due at a rate until it is stored; otherwise nothing then.
   Histogram latency;
   /// Of the server, over all groups at once.
   double busy = 0;
@@ -262,9 +162,14 @@ class Generator {
       for (std::size_t i = 0; i < load.clients; ++i) jobs.push_back({&load, i});
     }
     const Shared<Progress> progress(jobs.size());
-    std::vector<Process> clients;
+    std::vector<Process> clients, watches;
+    // Where nothing is replied to, what was sent is not yet done. If that is all there is and as fast as can be, all of
+    // it is measured, from the first to the last; otherwise somebody asks for it meanwhile.
+    const bool is_all_measured =
+        std::all_of(loads.begin(), loads.end(), [](const Load& load) { return !load.is_replied_to() && !load.rate; });
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       const std::uint64_t number = ++clients_made_;
+      progress[i].is_watched = !is_all_measured && !jobs[i].load->is_replied_to();
       clients.push_back(Process::fork(client_core, [&, i, number] {
         if (jobs[i].load->yields) yield_core();
         Client(jobs[i], number, *phase_.operator->(), progress[i]).run();
@@ -272,22 +177,30 @@ class Generator {
       }));
     }
     wait_for_all(clients, progress, [](const Progress& one) { return one.is_ready.load(); });
-    // Where nothing is replied to, what was sent is not yet done: all of it is measured, from the first to the last.
-    const bool none_replies = std::none_of(loads.begin(), loads.end(), [](const Load& load) {
-      return load.requests->peer().replies(load.requests->operation());
-    });
-    Sample before = sample(server, clients, progress);
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      if (!progress[i].is_watched) continue;
+      const std::uint64_t number = ++clients_made_;
+      watches.push_back(Process::fork(client_core, [&, i, number] {
+        watch(*jobs[i].load, number, progress[i]);
+        return 0;
+      }));
+    }
+    const auto sample_now = [&] { return sample(server, clients, watches, progress); };
+    Sample before = sample_now();
     phase_->store(Phase::warm_up);
-    if (!none_replies) {
+    if (!is_all_measured) {
       std::this_thread::sleep_for(warm_up);
-      before = sample(server, clients, progress);
+      before = sample_now();
     }
     phase_->store(Phase::measure);
     std::this_thread::sleep_for(measured_);
-    Sample after = sample(server, clients, progress);
+    Sample after = sample_now();
     phase_->store(Phase::stop);
     wait_for_all(clients, progress, [](const Progress& one) { return one.is_done.load(); });
-    if (none_replies) after = sample(server, clients, progress);
+    if (is_all_measured) after = sample_now();
+    for (Process& one : watches) {
+      if (one.wait() != 0) throw std::runtime_error("what watches a client failed");
+    }
     phase_->store(Phase::tidy_up);
     for (Process& client : clients) {
       if (client.wait() != 0) throw std::runtime_error("a client failed");
@@ -296,9 +209,6 @@ class Generator {
   }
 
   Result run(const Process& server, const Load& load) { return run(server, std::vector{load}).front(); }
-
-  /// Whether what happens now is measured; in processes that were forked as well.
-  bool is_measuring() const { return phase_[0] == Phase::measure; }
 
  private:
   enum class Phase { connect, warm_up, measure, stop, tidy_up };
@@ -313,8 +223,12 @@ class Generator {
   struct Progress {
     std::atomic<bool> is_ready;
     std::atomic<bool> is_done;
-    std::atomic<std::uint64_t> batches;
+    std::atomic<std::uint64_t> batches;  // replied to, or sent
     Histogram latency;
+    bool is_watched;
+    std::atomic<std::uint64_t> stored;  // of those sent, if they are watched
+    std::uint64_t first_key;
+    std::atomic<Clock::time_point> first_due;
   };
 
   struct Sample {
@@ -329,7 +243,7 @@ class Generator {
     Client(const Job& job, std::uint64_t number, const std::atomic<Phase>& phase, Progress& progress)
         : load_(*job.load),
           requests_(*load_.requests),
-          replies_(requests_.peer().replies(requests_.operation())),
+          replies_(load_.is_replied_to()),
           number_(number),
           first_new_(first_new + (number << 30U)),
           next_new_(first_new_),
@@ -338,17 +252,17 @@ class Generator {
           progress_(progress),
           stream_(requests_.peer(), requests_.operation(), requests_.batch()) {
       if (load_.rate) {
-        if (!(*load_.rate > 0)) throw std::runtime_error("a rate of nothing: was anything answered before?");
-        between_ =
-            std::chrono::nanoseconds{static_cast<std::int64_t>(1e9 * static_cast<double>(load_.clients) / *load_.rate)};
+        between_ = load_.between();
         offset_ = between_ * static_cast<std::int64_t>(job.index) / static_cast<std::int64_t>(load_.clients);
       }
     }
 
     void run() {
+      progress_.first_key = first_new_;
       progress_.is_ready = true;
       while (phase_ == Phase::connect) std::this_thread::sleep_for(std::chrono::microseconds{100});
       due_ = Clock::now() + offset_;
+      progress_.first_due = due_;
       Clock::time_point end = Clock::time_point::max();
       for (Clock::time_point now = Clock::now();;) {
         if (phase_ < Phase::stop) {
@@ -469,6 +383,24 @@ class Generator {
     Asked asked_;
   };
 
+  /// Until all that a client sent is stored.
+  void watch(const Load& load, std::uint64_t number, Progress& progress) const {
+    StoredWatch watch(load.requests->peer(), load.requests->batch(), progress.first_key, number);
+    std::optional<Clock::time_point> measured_from;
+    for (std::uint64_t stored = 0; !progress.is_done || stored < progress.batches;) {
+      if (!measured_from && phase_[0] >= Phase::measure) measured_from = Clock::now();
+      const std::uint64_t before = std::exchange(stored, watch.look(progress.batches));
+      const Clock::time_point now = Clock::now();
+      for (std::uint64_t i = before; load.rate && i < stored; ++i) {
+        const auto due = progress.first_due.load() + load.between() * static_cast<std::int64_t>(i);
+        if (measured_from && due >= *measured_from) progress.latency.add(now - due);
+      }
+      progress.stored = stored;
+      // A rate is about each batch, otherwise it is about their number.
+      std::this_thread::sleep_for(load.rate ? std::chrono::microseconds{50} : std::chrono::milliseconds{2});
+    }
+  }
+
   template <class Predicate>
   static void wait_for_all(std::vector<Process>& clients, const Shared<Progress>& progress, Predicate predicate) {
     for (std::size_t i = 0; i < clients.size(); ++i) {
@@ -479,10 +411,15 @@ class Generator {
     }
   }
 
-  static Sample sample(const Process& server, const std::vector<Process>& clients, const Shared<Progress>& progress) {
+  static Sample sample(const Process& server, const std::vector<Process>& clients, const std::vector<Process>& watches,
+                       const Shared<Progress>& progress) {
     Sample sample{Clock::now(), server.cpu_time(), {}, {}};
-    for (const Process& client : clients) sample.clients_cpu += client.cpu_time();
-    for (std::size_t i = 0; i < progress.size(); ++i) sample.batches.push_back(progress[i].batches);
+    for (const auto* processes : {&clients, &watches}) {
+      for (const Process& process : *processes) sample.clients_cpu += process.cpu_time();
+    }
+    for (std::size_t i = 0; i < progress.size(); ++i) {
+      sample.batches.push_back(progress[i].is_watched ? progress[i].stored : progress[i].batches);
+    }
     return sample;
   }
 

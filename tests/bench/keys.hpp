@@ -19,7 +19,6 @@ constexpr std::uint64_t key_of(std::uint64_t n) noexcept {
 constexpr std::uint64_t first_stored = 1;
 constexpr std::uint64_t first_leased = std::uint64_t{1} << 40U;
 constexpr std::uint64_t first_new = std::uint64_t{1} << 41U;
-constexpr std::uint64_t first_probe = std::uint64_t{1} << 52U;
 
 /// SplitMix64: which key is asked for next.
 class Random {

@@ -100,7 +100,11 @@ int main(int argc, char** argv) try {
                            : beside == Operation::match ? Mix::stored
                                                         : Mix::thirds;
     flood.emplace(peer, beside, mix_beside, arguments.number("batch"), catalogue);
-    loads.push_back({.requests = &*flood, .window = peer.replies(beside) ? 256U : 1U, .yields = true});
+    loads.push_back({.requests = &*flood,
+                     .window = peer.replies(beside) ? 256U : 1U,
+                     .checked = is_yes("checked"),
+                     .yields = true,
+                     .tidies_up = is_yes("tidy")});
   }
   std::printf(
       "server's process %d\n  M keys/s   busy  clients  cpu ns/key     p50 us     p99 us   p99.9 us       from         "

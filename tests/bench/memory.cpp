@@ -85,45 +85,50 @@ void run(const Arguments& arguments) {
   using Chained = registry::HashMapStorage<std::uint64_t, std::uint64_t, registry::PositionMetadata>;
   const std::uint64_t most = arguments.number("most") / step * step;
   if (most < step || most / step > most_steps) throw std::runtime_error("--most is too small or too large");
-  const Growth none = grow(most, [] { return registry::NoEviction(Plain{fixed_seed}); });
   const std::uint64_t middle = std::min<std::uint64_t>(10'000'000, most);
-  const Growth leased = grow(middle, [] { return registry::NoEviction(Plain{fixed_seed}); }, middle / 10);
-  const Growth recency = grow(most, [&] { return registry::RecencyEviction(Plain{fixed_seed}, most); });
-  const Growth tail = grow(most, [&] { return registry::TailEviction(Chained{fixed_seed}, most); });
+  struct Variant {
+    std::string name;
+    Growth grown, leased = {};
+  };
+  // Without leases in the end, and with a tenth as many other keys leased.
+  const auto variant = [&](const char* name, auto make_policy) {
+    return Variant{name, grow(most, make_policy), grow(middle, make_policy, middle / 10)};
+  };
+  const Variant none = variant("none", [] { return registry::NoEviction(Plain{fixed_seed}); });
+  const Variant recency = variant("recency", [&] { return registry::RecencyEviction(Plain{fixed_seed}, most); });
+  const Variant tail = variant("tail", [&] { return registry::TailEviction(Chained{fixed_seed}, most); });
 
   Report report(arguments.text("report"));
   const std::string size = figure(static_cast<double>(middle) / 1e6) + " M entries";
   const std::string sizes = "1 to " + figure(static_cast<double>(most) / 1e6) + " M entries";
-  report.begin_table("Memory, 8-byte keys and values: bytes per entry, and the peak as a multiple of the final size",
-                     {"eviction", "at " + size, "most, at " + sizes, "peak, at most"});
+  report.begin_table(
+      "Memory, 8-byte keys and values (tail: with PositionMetadata): bytes per entry, and the peak as a "
+      "multiple of the final size",
+      {"eviction", "at " + size, "a tenth as many other keys leased", "most, at " + sizes, "peak, at most"});
   std::ofstream recorded(arguments.text("report") + "/recorded-memory.txt");
-  const auto record = [&](const std::string& name, double bytes) {
-    recorded << "bytes-per-entry-" << name << ' ' << bytes << '\n';
-  };
-  const auto show = [&](const std::string& name, const Growth& growth) {
-    report.row({name, figure(growth.at(middle)), figure(growth.worst()), figure(growth.worst_peak())});
+  for (const Variant* one : {&none, &recency, &tail}) {
+    const auto& [name, grown, leased] = *one;
+    report.row(
+        {name, figure(grown.at(middle)), figure(leased.at(middle)), figure(grown.worst()), figure(grown.worst_peak())});
     std::ofstream plot = report.plot("memory " + name);
-    for (std::size_t i = 0; i < growth.steps; ++i) {
-      plot << (i + 1) * step << ' ' << growth.at((i + 1) * step) << '\n';
-    }
-    record(name.substr(0, name.find_first_of(", ")), growth.at(most));
-  };
-  show("none, no lease left", none);
-  report.row({"none, a tenth as many other keys leased", figure(leased.at(middle)), "", ""});
-  record("none-and-leases", leased.at(middle));
-  show("recency, no lease left", recency);
-  show("tail with PositionMetadata, no lease left", tail);
+    for (std::size_t i = 0; i < grown.steps; ++i) plot << (i + 1) * step << ' ' << grown.at((i + 1) * step) << '\n';
+    recorded << "bytes-per-entry-" << name << ' ' << grown.at(most) << '\n'
+             << "bytes-per-entry-" << name << "-and-leases " << leased.at(middle) << '\n';
+  }
   const auto judge = [&](const std::string& name, const Target& target, double value) {
     report.judge(name, target, {value, value, value});
   };
+  const auto judge_both = [&](const std::string& name, const Target& target, const Variant& one) {
+    judge("memory, " + name + ", no lease left, " + size, target, one.grown.at(middle));
+    judge("the same with a tenth as many other keys leased", target, one.leased.at(middle));
+  };
   constexpr std::size_t metadata = sizeof(registry::PositionMetadata);
-  judge("memory, no metadata, eviction off, no lease left, " + size, at_most(28, " B"), none.at(middle));
-  judge("the same at every size, " + sizes, at_most(36, " B"), none.worst());
-  judge("the same, peak while growing against the final size", at_most(1.25, " x"), none.worst_peak());
-  judge("the same with a tenth as many other keys still leased, " + size, at_most(28, " B"), leased.at(middle));
-  judge("memory, recency eviction, " + size, at_most(56, " B"), recency.at(middle));
-  judge("memory, tail eviction, PositionMetadata (" + std::to_string(metadata) + " B in memory), " + size,
-        at_most(56.0 + metadata, " B"), tail.at(middle));
+  judge_both("no metadata, eviction off", at_most(28, " B"), none);
+  judge("the same without leases at every size, " + sizes, at_most(36, " B"), none.grown.worst());
+  judge("the same, peak while growing against the final size", at_most(1.25, " x"), none.grown.worst_peak());
+  judge_both("recency eviction", at_most(56, " B"), recency);
+  judge_both("tail eviction, PositionMetadata (" + std::to_string(metadata) + " B in memory)",
+             at_most(56.0 + metadata, " B"), tail);
 }
 
 }  // namespace

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parts of a hub by themselves, in one process: nanoseconds of processor time per key, by size of the catalogue.
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <vector>
+
+#include <unistd.h>
 
 #include "arguments.hpp"
 #include "floor.hpp"
@@ -57,7 +61,33 @@ Figures measure(std::uint64_t entries, std::uint64_t runs, FloorProcess& floor) 
   return figures;
 }
 
+/// One phase of the hub, for profile.sh: lines as bench_load has them.
+void only(const std::string& name, std::uint64_t entries, std::uint64_t runs, std::chrono::nanoseconds time) {
+  std::printf("bench's process %d\nCPU of its thread, monotonic\n", getpid());
+  bool is_known = false;
+  Phases(entries, batches).hub([&](const Phase& phase) {
+    if (slug(phase.name) != name) return;
+    is_known = true;
+    const auto once = [&] {
+      const auto start = Clock::now();
+      const auto cpu = thread_cpu_time();
+      phase.work();
+      const double ns = 1e9 * seconds(thread_cpu_time() - cpu) / static_cast<double>(phase.keys);
+      const auto end = Clock::now();
+      std::printf("%zu keys, CPU %.1f ns %.6f %.6f\n", phase.keys, ns, seconds(start.time_since_epoch()),
+                  seconds(end.time_since_epoch()));
+      phase.undo();
+    };
+    for (const auto end = Clock::now() + static_cast<std::int64_t>(runs) * time; Clock::now() < end;) once();
+  });
+  std::fflush(stdout);
+  if (!is_known) throw std::runtime_error("--only: no phase of the hub is called \"" + name + "\"");
+}
+
 void run(const Arguments& arguments) {
+  if (const std::string& name = arguments.text("only"); !name.empty()) {
+    return only(name, arguments.number("judged"), arguments.number("runs"), arguments.time("seconds"));
+  }
   Report report(arguments.text("report"));
   const std::vector<std::uint64_t> sizes = arguments.numbers("sizes");
   const std::uint64_t judged = arguments.number("judged");
@@ -100,7 +130,12 @@ int main(int argc, char** argv) try {
   bench::pin_to(bench::server_core);
   bench::run(bench::Arguments(
       argc, argv,
-      {{"report", "."}, {"runs", "5"}, {"sizes", "10000,100000,1000000,10000000,50000000"}, {"judged", "10000000"}}));
+      {{"report", "."},
+       {"runs", "5"},
+       {"sizes", "10000,100000,1000000,10000000,50000000"},
+       {"judged", "10000000"},
+       {"only", ""},
+       {"seconds", "1"}}));
   return 0;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "bench_micro: %s\n", error.what());

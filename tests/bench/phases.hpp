@@ -43,6 +43,20 @@ struct Phase {
   std::function<void()> undo = [] {};
 };
 
+/// The name of a phase as it stands in a file of figures, and in a flag.
+inline std::string slug(std::string_view name) {
+  std::string text;
+  for (const char c : name) {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) {
+      text += c;
+    } else if (!text.empty() && text.back() != '-') {
+      text += '-';
+    }
+  }
+  while (text.ends_with('-')) text.pop_back();
+  return text;
+}
+
 /// The parts that a hub is made of, at one size of catalogue, in batches of a hundred keys. `each` is called with one
 /// after the other; what one needs is let go before the next is made.
 class Phases {

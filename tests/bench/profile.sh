@@ -6,6 +6,8 @@
 # ROW:
 #   claim, claim-1M, claim-50M   thirds of new, stored and leased keys, at 10, 1 and 50 M entries (claim is the default)
 #   claim-new, match, register   as in the table
+#   decide                       what the hub does with a claim of thirds, without a socket, at 10 M entries; of that process
+#   echo                         the libzmq echo of what match sends and is answered
 #   growing                      register from nothing to some 10 M entries, 1,000 a batch from one client
 #   one-client, four-clients     claim, with so many clients of window 16
 #   flood, flood-of-queries      claim at half of what is possible, beside a flood of registrations, and the other way
@@ -41,6 +43,8 @@ flags_of() {
     claim-new) echo load "${ten[@]}" --window 256 --mix fresh ;;
     match) echo load "${ten[@]}" --window 256 --operation match --mix stored ;;
     register) echo load "${ten[@]}" --window 1 --operation store --mix fresh ;;
+    decide) echo micro --judged 10000000 --only decide-claim-thirds ;;
+    echo) echo load --peer echo --window 256 --operation match --mix stored ;;
     growing)
       # In shorter runs, and nothing is removed between them.
       echo load --reserved no --tidy no --entries 1 --leases 0 --operation store --mix fresh --batch 1000 --window 1 \
@@ -68,7 +72,7 @@ flags_of() {
   esac
 }
 
-all=(claim-1M claim claim-50M claim-new match register growing one-client four-clients flood flood-of-queries lone asynchronous
+all=(claim-1M claim claim-50M claim-new decide match echo register growing one-client four-clients flood flood-of-queries lone asynchronous
   asynchronous-one-key threads-4 threads-16 asynchronous-4 asynchronous-4-16 asynchronous-16 asynchronous-16-16 turns
   turns-as-needed turns-small-pages)
 own=()
@@ -84,7 +88,7 @@ for row in "${rows[@]}"; do
 done
 
 "$source_dir/cmake/install-packages.sh" library examples bench profile >&2
-"$source_dir/tests/bench/build.sh" "$build_dir" registry_hub bench_load bench_client bench_turns >&2
+"$source_dir/tests/bench/build.sh" "$build_dir" registry_hub bench_load bench_client bench_micro bench_echo bench_turns >&2
 
 mkdir -p "$report"
 load='' perf=''
@@ -148,9 +152,10 @@ profile() {
       part = "C and C++ libraries"
       if ($2 ~ /^\[kernel/) part = "kernel"
       else if ($2 ~ /libzmq/) part = "libzmq"
-      else if ($2 ~ /registry_hub|bench_turns/) {
+      else if ($2 ~ /registry_hub|bench_turns|bench_micro/) {
         part = name ~ /Codec|Envelope/ ? "messages" : name ~ /Zmq|Inbox|Outbox/ ? "sockets" : "catalogue"
-      } else if ($2 ~ /^bench_/) part = "client"
+      } else if ($2 ~ /^bench_echo/) part = "echo"
+      else if ($2 ~ /^bench_/) part = "client"
       samples += $1
       sum[part] += $1
       if (name !~ /^0x/) by_name["`" name "`"] += $1

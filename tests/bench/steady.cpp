@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cctype>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -66,20 +65,6 @@ void* aligned_alloc(std::size_t alignment, std::size_t size) {
 namespace bench {
 
 namespace {
-
-/// The name as it stands in a file of figures.
-std::string slug(std::string_view name) {
-  std::string text;
-  for (const char c : name) {
-    if (std::isalnum(static_cast<unsigned char>(c)) != 0) {
-      text += c;
-    } else if (!text.empty() && text.back() != '-') {
-      text += '-';
-    }
-  }
-  while (text.ends_with('-')) text.pop_back();
-  return text;
-}
 
 /// Calls `each` with every phase, at a size that is soon reached also where instructions are counted.
 template <class Each>

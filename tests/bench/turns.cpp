@@ -4,6 +4,7 @@
 // real RegistryHub::serve over the real sockets; only the transport is wrapped, to look at the clock.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <exception>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -83,7 +85,7 @@ class MeasuredTransport {
 
 constexpr std::chrono::seconds lease_ttl{5};
 /// More than two clients are granted in that time.
-constexpr std::size_t most_leases = 15'000'000;
+constexpr std::size_t most_leases = 30'000'000;
 
 /// Whether the hub has its memory from the start, or touches each page first when it needs it, huge ones or none.
 enum class Memory { reserved, as_needed, small_pages };
@@ -154,6 +156,28 @@ struct Run {
   double granted_within_s;
 };
 
+/// Registers twice as many keys as the hub has room for, in turn, over and over: it grows, and from then on each makes
+/// another leave, so that half of them are stored.
+int register_in_turn(const Hub& peer, std::uint64_t capacity, const std::atomic<bool>& stop,
+                     std::atomic<std::uint64_t>& registered) {
+  constexpr std::size_t batch = 1'000;
+  constexpr std::uint64_t client = 4;
+  Stream stream(peer, Operation::store, batch);
+  std::vector<std::uint64_t> keys(batch);
+  for (std::uint64_t number = 0; !stop || stream.unsent() > 0;) {
+    while (!stop && stream.unsent() < 100'000) {
+      for (std::uint64_t& key : keys) key = key_of(first_stored + registered++ % (2 * capacity));
+      Request request;
+      peer.encode(Operation::store, keys, request);
+      peer.stamp(request.bytes, client, ++number);
+      stream.out() += request.bytes;
+    }
+    stream.advance();
+    if (stream.unsent() > 0) stream.wait(std::nullopt);
+  }
+  return 0;
+}
+
 /// `began` is called with the hub's process.
 template <class Began>
 Run measure(const Workload& workload, Memory memory, Turns& turns, Began began) {
@@ -164,25 +188,36 @@ Run measure(const Workload& workload, Memory memory, Turns& turns, Began began) 
   wait_for(hub, peer.register_address(), "the hub did not start");
   began(hub);
 
-  // Growing and evicting: one client registers as fast as it can, two claim.
+  // Growing and evicting: one client registers as fast as it can, two claim what is new, stored, and leased by each
+  // other.
   constexpr std::size_t batch = 100;
-  const Catalogue known{workload.capacity, 1};
-  const Requests entries(peer, Operation::store, Mix::fresh, batch, known);
+  const Catalogue known{2 * workload.capacity, workload.leases};
   const Requests claims(peer, Operation::claim, Mix::thirds, batch, known);
-  Generator generator(workload.time * 3 / 4);
-  const std::vector<Result> results =
-      generator.run(hub, {Load{&entries, 1, 1, std::nullopt, false}, Load{&claims, 2, 16, std::nullopt, false}});
+  const Shared<std::atomic<bool>> stop;
+  const Shared<std::atomic<std::uint64_t>> registered;
+  const auto registering_for = workload.time * 3 / 4;
+  Process registering =
+      Process::fork(client_core, [&] { return register_in_turn(peer, workload.capacity, stop[0], registered[0]); });
+  Generator(registering_for).run(hub, Load{&claims, 2, 16, std::nullopt, false});
+  stop[0] = true;
+  if (registering.wait() != 0) throw std::runtime_error("the client that registers failed");
 
   // Leases that end together, and queries that must not notice.
   std::this_thread::sleep_for(lease_ttl);
+  const std::uint64_t stored = sweep(peer, Operation::match, {first_stored, 2 * workload.capacity}, 2).found;
+  if (stored != workload.capacity || registered[0] <= workload.capacity) {
+    throw std::runtime_error(
+        "the hub was to grow to " + std::to_string(workload.capacity) + " entries and to evict, and has " +
+        std::to_string(stored) + " of " + std::to_string(registered[0]) + " registered: give it more time");
+  }
   const auto start = Clock::now();
   sweep(peer, Operation::claim, {first_leased, workload.leases}, 3);
   const double granted_within_s = seconds(Clock::now() - start);
-  const Requests single(peer, Operation::claim, Mix::stored, batch, known);
+  const Requests single(peer, Operation::claim, Mix::leased, batch, known);
   Generator(std::max<std::chrono::nanoseconds>(workload.time / 4, lease_ttl + std::chrono::seconds{1}))
       .run(hub, Load{&single, 1, 1, std::nullopt, false});
   hub.stop();
-  return {results[0].keys_per_second, granted_within_s};
+  return {static_cast<double>(registered[0]) / seconds(registering_for), granted_within_s};
 }
 
 /// One run, and its longest turns, for profile.sh: lines as bench_load has them.

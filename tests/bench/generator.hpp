@@ -95,6 +95,8 @@ class Requests {
   Operation operation() const noexcept { return operation_; }
   std::size_t batch() const noexcept { return batch_; }
   std::size_t size() const noexcept { return items_.size(); }
+  /// Whether every key is a new one.
+  bool are_new() const noexcept { return new_at_.size() == batch_ * items_.size(); }
 
  private:
   struct Item {
@@ -163,10 +165,11 @@ class Generator {
     }
     const Shared<Progress> progress(jobs.size());
     std::vector<Process> clients, watches;
-    // Where nothing is replied to, what was sent is not yet done. If that is all there is and as fast as can be, all of
-    // it is measured, from the first to the last; otherwise somebody asks for it meanwhile.
-    const bool is_all_measured =
-        std::all_of(loads.begin(), loads.end(), [](const Load& load) { return !load.is_replied_to() && !load.rate; });
+    // Where nothing is replied to, what was sent is not yet done. If that is all there is, as fast as can be and waited
+    // for, all of it is measured, from the first to the last; otherwise somebody asks for it meanwhile.
+    const bool is_all_measured = std::all_of(loads.begin(), loads.end(), [](const Load& load) {
+      return !load.is_replied_to() && !load.rate && load.checked;
+    });
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       const std::uint64_t number = ++clients_made_;
       progress[i].is_watched = !is_all_measured && !jobs[i].load->is_replied_to();
@@ -383,10 +386,12 @@ class Generator {
     Asked asked_;
   };
 
-  /// Until all that a client sent is stored.
+  /// Until all that a client sent is stored. A latency so includes the question.
   void watch(const Load& load, std::uint64_t number, Progress& progress) const {
+    if (!load.requests->are_new()) throw std::runtime_error("of what is not replied to only new keys can be watched");
     StoredWatch watch(load.requests->peer(), load.requests->batch(), progress.first_key, number);
     std::optional<Clock::time_point> measured_from;
+    Clock::time_point last_progress = Clock::now();
     for (std::uint64_t stored = 0; !progress.is_done || stored < progress.batches;) {
       if (!measured_from && phase_[0] >= Phase::measure) measured_from = Clock::now();
       const std::uint64_t before = std::exchange(stored, watch.look(progress.batches));
@@ -396,6 +401,11 @@ class Generator {
         if (measured_from && due >= *measured_from) progress.latency.add(now - due);
       }
       progress.stored = stored;
+      if (stored > before) last_progress = now;
+      if (progress.is_done && now - last_progress > std::chrono::minutes{1}) {
+        throw std::runtime_error("of " + std::to_string(progress.batches) + " batches only " + std::to_string(stored) +
+                                 " were found stored, and no more for a minute: evicted, or refused?");
+      }
       // A rate is about each batch, otherwise it is about their number.
       std::this_thread::sleep_for(load.rate ? std::chrono::microseconds{50} : std::chrono::milliseconds{2});
     }
@@ -454,7 +464,8 @@ class Generator {
 
   std::chrono::nanoseconds measured_;
   Shared<std::atomic<Phase>> phase_;
-  std::uint64_t clients_made_ = 1;
+  /// Of all generators: a server takes what a client of the same number sends for what it has had.
+  static inline std::uint64_t clients_made_ = 1;
 };
 
 }  // namespace bench

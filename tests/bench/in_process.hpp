@@ -115,7 +115,7 @@ class InProcessHub {
     std::vector<std::uint64_t> keys;
     for (std::uint64_t n = numbers.first; n < numbers.first + numbers.count; ++n) {
       keys.push_back(key_of(n));
-      if (keys.size() < 1000 && n + 1 < numbers.first + numbers.count) continue;
+      if (keys.size() < 100 && n + 1 < numbers.first + numbers.count) continue;
       ask(keys_message(type, keys), client, claim);
       keys.clear();
     }

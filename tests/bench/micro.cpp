@@ -68,17 +68,17 @@ void only(const std::string& name, std::uint64_t entries, std::uint64_t runs, st
   Phases(entries, batches).hub([&](const Phase& phase) {
     if (slug(phase.name) != name) return;
     is_known = true;
-    const auto once = [&] {
-      const auto start = Clock::now();
+    const auto end = Clock::now() + static_cast<std::int64_t>(runs) * time;
+    while (Clock::now() < end) {
+      const auto from = Clock::now();
       const auto cpu = thread_cpu_time();
       phase.work();
       const double ns = 1e9 * seconds(thread_cpu_time() - cpu) / static_cast<double>(phase.keys);
-      const auto end = Clock::now();
-      std::printf("%zu keys, CPU %.1f ns %.6f %.6f\n", phase.keys, ns, seconds(start.time_since_epoch()),
-                  seconds(end.time_since_epoch()));
+      const auto to = Clock::now();
+      std::printf("%zu keys, CPU %.1f ns %.6f %.6f\n", phase.keys, ns, seconds(from.time_since_epoch()),
+                  seconds(to.time_since_epoch()));
       phase.undo();
-    };
-    for (const auto end = Clock::now() + static_cast<std::int64_t>(runs) * time; Clock::now() < end;) once();
+    }
   });
   std::fflush(stdout);
   if (!is_known) throw std::runtime_error("--only: no phase of the hub is called \"" + name + "\"");

@@ -124,10 +124,11 @@ class Phases {
     registry::LeaseManager<Table> leases(table, std::chrono::hours{10}, unlimited, unlimited);
     const registry::Holder holder = registry::Holder::client({2, 2});
     const registry::SteadyTime now{std::chrono::hours{1}};
-    leases.ask_for(holder, holder.id, 1, now);
     const std::vector<std::uint64_t> fresh = numbered(first_new);
     const auto in_batches = [&](auto action) { return [&, action] { for_each_ahead(table, fresh, action); }; };
+    std::size_t asked = 0;
     const auto acquire = in_batches([&](std::uint64_t key, std::uint64_t hash, Table::Number hint) {
+      if (asked++ % batch == 0) leases.ask_for(holder, holder.id, asked, now);
       leases.acquire(table.find(key, hash, hint), key, hash);
     });
     const auto release = in_batches([&](std::uint64_t key, std::uint64_t hash, Table::Number) {

@@ -35,7 +35,7 @@ constexpr std::size_t batch = 100;
 std::string million(double keys_per_second) { return figure(keys_per_second / 1e6) + " M"; }
 std::string percent(double part) { return figure(100 * part) + " %"; }
 
-/// A latency; where nothing is replied to there is none.
+/// A latency; where nothing is replied to there is one at a rate only.
 std::string latency(const Result& result, double quantile) {
   return result.latency.count() > 0 ? figure(result.latency.quantile_us(quantile)) : "-";
 }

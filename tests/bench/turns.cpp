@@ -44,6 +44,7 @@ struct Turns {
   Histogram cpu;
   std::array<Turn, 20> longest;  // by CPU time, in no order
   std::chrono::nanoseconds longest_wall{};
+  std::atomic<bool> is_over;  // what comes now is none of them
 
   void add(const Turn& turn) {
     cpu.add(turn.cpu);
@@ -62,7 +63,7 @@ class MeasuredTransport {
 
   registry::Instant now() const { return transport_.now(); }
   void wait(std::optional<std::chrono::nanoseconds> timeout) {
-    if (woken_) turns_.add({thread_cpu_time() - cpu_at_wake_up_, *woken_, Clock::now()});
+    if (woken_ && !turns_.is_over) turns_.add({thread_cpu_time() - cpu_at_wake_up_, *woken_, Clock::now()});
     transport_.wait(timeout);
     woken_ = Clock::now();
     cpu_at_wake_up_ = thread_cpu_time();
@@ -164,9 +165,11 @@ int register_in_turn(const Hub& peer, std::uint64_t capacity, const std::atomic<
   constexpr std::uint64_t client = 4;
   Stream stream(peer, Operation::store, batch);
   std::vector<std::uint64_t> keys(batch);
+  std::uint64_t next = 0;
   for (std::uint64_t number = 0; !stop || stream.unsent() > 0;) {
     while (!stop && stream.unsent() < 100'000) {
-      for (std::uint64_t& key : keys) key = key_of(first_stored + registered++ % (2 * capacity));
+      for (std::uint64_t& key : keys) key = key_of(first_stored + next++ % (2 * capacity));
+      registered = next;
       Request request;
       peer.encode(Operation::store, keys, request);
       peer.stamp(request.bytes, client, ++number);
@@ -188,36 +191,37 @@ Run measure(const Workload& workload, Memory memory, Turns& turns, Began began) 
   wait_for(hub, peer.register_address(), "the hub did not start");
   began(hub);
 
-  // Growing and evicting: one client registers as fast as it can, two claim what is new, stored, and leased by each
-  // other.
+  // Growing and evicting: one client registers as fast as it can, two claim what is new, stored, and leased.
   constexpr std::size_t batch = 100;
   const Catalogue known{2 * workload.capacity, workload.leases};
   const Requests claims(peer, Operation::claim, Mix::thirds, batch, known);
   const Shared<std::atomic<bool>> stop;
   const Shared<std::atomic<std::uint64_t>> registered;
-  const auto registering_for = workload.time * 3 / 4;
+  const auto registering_since = Clock::now();
   Process registering =
       Process::fork(client_core, [&] { return register_in_turn(peer, workload.capacity, stop[0], registered[0]); });
-  Generator(registering_for).run(hub, Load{&claims, 2, 16, std::nullopt, false});
+  Generator(workload.time * 3 / 4).run(hub, Load{&claims, 2, 16, std::nullopt, false});
   stop[0] = true;
   if (registering.wait() != 0) throw std::runtime_error("the client that registers failed");
+  const double registering_for = seconds(Clock::now() - registering_since);
 
   // Leases that end together, and queries that must not notice.
   std::this_thread::sleep_for(lease_ttl);
-  const std::uint64_t stored = sweep(peer, Operation::match, {first_stored, 2 * workload.capacity}, 2).found;
-  if (stored != workload.capacity || registered[0] <= workload.capacity) {
-    throw std::runtime_error(
-        "the hub was to grow to " + std::to_string(workload.capacity) + " entries and to evict, and has " +
-        std::to_string(stored) + " of " + std::to_string(registered[0]) + " registered: give it more time");
-  }
   const auto start = Clock::now();
   sweep(peer, Operation::claim, {first_leased, workload.leases}, 3);
   const double granted_within_s = seconds(Clock::now() - start);
   const Requests single(peer, Operation::claim, Mix::leased, batch, known);
   Generator(std::max<std::chrono::nanoseconds>(workload.time / 4, lease_ttl + std::chrono::seconds{1}))
       .run(hub, Load{&single, 1, 1, std::nullopt, false});
+  turns.is_over = true;
+  const std::uint64_t stored = sweep(peer, Operation::match, {first_stored, 2 * workload.capacity}, 2).found;
   hub.stop();
-  return {static_cast<double>(registered[0]) / seconds(registering_for), granted_within_s};
+  if (stored != workload.capacity || registered[0] <= workload.capacity) {
+    throw std::runtime_error(
+        "the hub was to grow to " + std::to_string(workload.capacity) + " entries and to evict, and has " +
+        std::to_string(stored) + " of " + std::to_string(registered[0]) + " registered: give it more time");
+  }
+  return {static_cast<double>(registered[0]) / registering_for, granted_within_s};
 }
 
 /// One run, and its longest turns, for profile.sh: lines as bench_load has them.

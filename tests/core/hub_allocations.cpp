@@ -79,7 +79,7 @@ void check_hot_path(P policy) {
   hub.query(MessageType::can_offload, keys(0, many), 1);
   hub.allocated_by_registration(0, many, 1);
   hub.query(MessageType::can_offload, keys(many, many), 2);
-  hub.query(MessageType::can_offload, keys(many, many), 13);
+  hub.query(MessageType::can_offload, keys(many, many), 13);  // again: leases of two requests at a time
   hub.query(MessageType::release, keys(many, many), 3);
   hub.query(MessageType::match, keys(0, many), 4);
   hub.query(MessageType::match, keys(0, many), 5);

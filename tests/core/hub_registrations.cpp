@@ -253,6 +253,25 @@ TEST_CASE("a storage that extends the library's own is given every entry, new on
   CHECK(inserts == 4);
 }
 
+TEST_CASE("a policy that extends the library's own is given every entry") {
+  struct Counting : NoEviction<PlainStorage> {
+    int* inserts;
+    explicit Counting(int& count) : NoEviction(PlainStorage{}), inserts(&count) {}
+    InsertResult<Number, NoMetadata> insert(PlainEntry entry, std::vector<PlainEntry>& evicted) {
+      ++*inserts;
+      return NoEviction::insert(std::move(entry), evicted);
+    }
+  };
+  int inserts = 0;
+  Asker alice = client(1);
+  HubCore<Counting> core(Counting{inserts}, HubOptions{});
+  Bytes message;
+  PlainCodec::begin_entries(MessageType::register_entries, message);
+  REQUIRE(!PlainCodec::append_entry({1, 10, {}}, message));
+  core.registration("peer1", std::nullopt, message, {}, [](ByteView, Frames, ByteView) { return true; });
+  CHECK(inserts == 1);
+}
+
 TEST_CASE("what the server itself stores makes no other lease end") {
   TestHub<> hub;
   std::vector<PlainEntry> evicted;

@@ -211,6 +211,35 @@ TEST_CASE("what one request was granted does not stay together") {
   CHECK(leases.stats().active == 0);
 }
 
+TEST_CASE("leases are collected across what many requests were granted, and part of it") {
+  Leases leases(30s, 1'000);
+  for (std::uint64_t key = 0; key < 300; ++key) leases.acquire(key, one_holder, key / 50, start + (key / 50) * 1s);
+  CHECK(leases.expire(start + 34s, 20) == 20);
+  CHECK(leases.expire(start + 34s, 100) == 100);
+  CHECK(leases.expire(start + 34s, 1'000) == 130);
+  CHECK(leases.next_deadline() == start + 35s);
+  for (std::uint64_t key = 0; key < 300; ++key) CHECK((leases.holder(key, start) == nullptr) == (key < 250));
+  CHECK(leases.expire(start + 35s, 1'000) == 50);
+  CHECK(leases.next_deadline() == std::nullopt);
+}
+
+TEST_CASE("a lease that is over stays its holder's when there is no memory to pass it on") {
+  Leases leases(30s, 1'000, 1);
+  leases.acquire(5, one_holder, 1, start);
+  leases.acquire(6, other_holder, 1, start + 1s);
+  leases.release(6, other_holder, start + 1s);
+  bool failed = true;
+  for (std::size_t left = 0; failed; ++left) {
+    failed = fails_with_allocations(left, [&] { leases.acquire(5, other_holder, 2, start + 30s); });
+    if (failed) CHECK(leases.next_deadline() == start + 30s);
+  }
+  CHECK(leases.next_deadline() == start + 60s);
+  CHECK(leases.stats().granted == 3);
+  CHECK(leases.stats().expired == 1);
+  CHECK(leases.acquire(7, other_holder, 3, start + 31s) == LeaseAnswer::client_full);
+  CHECK(leases.acquire(7, one_holder, 3, start + 31s) == LeaseAnswer::granted);
+}
+
 TEST_CASE("a request may renew what it has just been granted, among other things") {
   using Table = detail::BlockTable<std::uint64_t, NoMetadata, detail::Lease>;
   Table table;

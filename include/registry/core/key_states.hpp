@@ -29,6 +29,7 @@ class KeyStates {
   /// A policy that is spared a second look-up of what it stores.
   template <class Q>
   static constexpr bool takes_look_up =
+      detail::SharesTable<Q> &&
       requires(Q& policy, Entry<typename Q::key_type, typename Q::value_type, typename Q::metadata_type> entry,
                std::vector<decltype(entry)>& evicted,
                typename Q::Table::LookUp look_up) { policy.insert(std::move(entry), evicted, look_up); };

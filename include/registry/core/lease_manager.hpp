@@ -89,7 +89,7 @@ class LeaseManager {
   bool renew(Number number) {
     const Holder* current = holder(number, asking_.now);
     if (current == nullptr || !(*current == asking_.holder)) return false;
-    move(number, grant_of(grant(number).account, grant(number).request), true);
+    regrant(number, grant_of(grant(number).account, grant(number).request), true);
     renewed_.add();
     return true;
   }
@@ -190,13 +190,13 @@ class LeaseManager {
   LeaseAnswer acquire_again(Number number) {
     if (asking_.now >= lease(number).deadline) {
       const Account account_before = grant(number).account;
-      move(number, own_grant(), false);
+      regrant(number, own_grant(), false);
       accounts_.add(asking_.account);
       accounts_.drop(account_before);
       expired_.add();
       granted_.add();
     } else if (grant(number).holder == asking_.holder && grant(number).request != asking_.request) {
-      move(number, own_grant(), true);
+      regrant(number, own_grant(), true);
       renewed_.add();
     } else {
       conflicts_.add();
@@ -215,8 +215,8 @@ class LeaseManager {
     }
   }
 
-  /// Makes a lease part of another grant, with a new deadline. What throws has changed nothing.
-  void move(Number number, GrantNumber to, bool is_shared) {
+  /// Makes a lease part of another grant, with a new deadline.
+  void regrant(Number number, GrantNumber to, bool is_shared) noexcept {
     const GrantNumber from = lease(number).grant();
     table_.leases().move_to_back(grants_[from].leases, grants_[to].leases, number);
     lease(number) = {new_deadline(), to, is_shared};

@@ -128,8 +128,9 @@ class BlockTable {
     return number;
   }
 
-  /// The lease that was on this key, which is stored, when it was stored, or `none`: known of the last key only that
-  /// was stored, and only until that lease is erased. So nothing is lost or wrong if nobody asks.
+  /// The lease that was on this key, which is stored, when it was stored, or `none`: a registration that ends it need
+  /// not look for it. Known of the last key only that was stored, and only until that lease is erased. So nothing is
+  /// lost or wrong if nobody asks.
   Number superseded(const K& key) const noexcept {
     return superseded_ != none && leases_[superseded_].key == key ? superseded_ : none;
   }

@@ -229,7 +229,8 @@ class KeyIndex {
   }
   std::size_t next(std::size_t at) const noexcept { return at + 1 == group_count_ ? 0 : at + 1; }
 
-  /// The place in the directory: the first `depth_` bits of the hash.
+  /// The place in the directory: the first `depth_` bits of the hash, which may be none: in two shifts, for one by 64
+  /// would be undefined.
   std::size_t slot_of(Hash hash) const noexcept { return static_cast<std::size_t>(hash >> 1U >> (63U - depth_)); }
   Group* groups_of(Hash hash) const noexcept { return directory_[slot_of(hash)]; }
   Shard& shard_of(Hash hash) noexcept { return shards_[owners_[slot_of(hash)]]; }

@@ -99,7 +99,7 @@ struct Quantiles {
 /// machine disturbs all of them. The first ones of a turn do not count: they find asleep whoever the kind before has
 /// not called, and so depend on the order; one of fifty is more than a hundredth, and would be the p99.
 std::vector<Quantiles> latencies(const std::vector<std::function<void()>>& kinds) {
-  constexpr std::size_t turns = 100;
+  constexpr std::size_t turns = 300;
   constexpr std::size_t calls = 50;
   constexpr std::size_t first_calls = 3;
   std::vector<std::vector<double>> times(kinds.size());

@@ -407,7 +407,7 @@ class Generator {
                                  " were found stored, and no more for a minute: evicted, or refused?");
       }
       // A rate is about each batch, otherwise it is about their number.
-      std::this_thread::sleep_for(load.rate ? std::chrono::microseconds{50} : std::chrono::milliseconds{2});
+      std::this_thread::sleep_for(load.rate ? std::chrono::microseconds{200} : std::chrono::milliseconds{2});
     }
   }
 

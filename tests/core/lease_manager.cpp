@@ -160,6 +160,17 @@ TEST_CASE("what was renewed was still granted by its request, which may not take
   CHECK_FALSE(leases.renew(5, other_holder, 1, start + 2s));
 }
 
+TEST_CASE("holders that look alike at first sight are still told apart") {
+  // The halves of their identities make the same when they are put together.
+  const Holder one = Holder::client({1, 2});
+  const Holder other = Holder::client({2, 1});
+  Leases leases(30s, 10);
+  CHECK(leases.acquire(5, one, 1, start) == LeaseAnswer::granted);
+  CHECK(leases.acquire(5, other, 2, start + 1s) == LeaseAnswer::leased);
+  CHECK_FALSE(leases.renew(5, other, 3, start + 1s));
+  CHECK(leases.renew(5, one, 3, start + 1s));
+}
+
 TEST_CASE("a registration ends the lease, whoever held it") {
   Leases leases(30s, 10);
   leases.acquire(5, one_holder, 1, start);

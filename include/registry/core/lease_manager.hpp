@@ -48,7 +48,7 @@ class LeaseManager {
   /// Whom `acquire` and `renew` are for from now on: a holder, which is this client or part of it, in the name of
   /// `request`, a number that the holder uses once.
   void ask_for(const Holder& holder, const ClientId& client, std::uint64_t request, SteadyTime now) {
-    asking_ = {holder, accounts_.of(client), request, now};
+    asking_ = {holder, mark_of(holder), accounts_.of(client), request, now};
   }
 
   /// Asks for the lease on a key that is not stored; `found` is what the table has just said of the key. The holder
@@ -87,8 +87,7 @@ class LeaseManager {
   /// Gives the lease of this number another deadline, if it is the holder's. Throws std::bad_alloc; nothing has changed
   /// then.
   bool renew(Number number) {
-    const Holder* current = holder(number, asking_.now);
-    if (current == nullptr || !(*current == asking_.holder)) return false;
+    if (asking_.now >= lease(number).deadline || !is_holders(number)) return false;
     regrant(number, grant_of(grant(number).account, grant(number).request), true);
     renewed_.add();
     return true;
@@ -167,6 +166,7 @@ class LeaseManager {
 
   struct Asking {
     Holder holder;
+    std::uint32_t mark = 0;
     Account account = 0;
     std::uint64_t request = 0;
     SteadyTime now{};
@@ -177,6 +177,15 @@ class LeaseManager {
   detail::Lease& lease(Number number) noexcept { return table_.leases()[number].lease; }
   const detail::Lease& lease(Number number) const noexcept { return table_.leases()[number].lease; }
   const Grant& grant(Number number) const noexcept { return grants_[lease(number).grant()]; }
+
+  static std::uint32_t mark_of(const Holder& holder) noexcept {
+    const std::uint64_t mixed =
+        holder.id.low ^ holder.id.high;  // clients differ in the high half, their claims in the low
+    return static_cast<std::uint32_t>(mixed ^ mixed >> 32U);
+  }
+  bool is_holders(Number number) const noexcept {
+    return lease(number).holder_mark == asking_.mark && grant(number).holder == asking_.holder;
+  }
 
   SteadyTime deadline_of(GrantNumber number) const noexcept { return lease(grants_[number].leases.front).deadline; }
   SteadyTime new_deadline() const noexcept { return asking_.now + ttl_; }
@@ -195,7 +204,7 @@ class LeaseManager {
       accounts_.drop(account_before);
       expired_.add();
       granted_.add();
-    } else if (grant(number).holder == asking_.holder && grant(number).request != asking_.request) {
+    } else if (is_holders(number) && grant(number).request != asking_.request) {
       regrant(number, own_grant(), true);
       renewed_.add();
     } else {
@@ -208,7 +217,7 @@ class LeaseManager {
   void add(const K& key, Hash hash) {
     const GrantNumber number = own_grant();
     try {
-      table_.add_lease(grants_[number].leases, key, hash, {new_deadline(), number, false});
+      table_.add_lease(grants_[number].leases, key, hash, {new_deadline(), asking_.mark, number, false});
     } catch (...) {
       close_if_empty(number);
       throw;
@@ -219,7 +228,7 @@ class LeaseManager {
   void regrant(Number number, GrantNumber to, bool is_shared) noexcept {
     const GrantNumber from = lease(number).grant();
     table_.leases().move_to_back(grants_[from].leases, grants_[to].leases, number);
-    lease(number) = {new_deadline(), to, is_shared};
+    lease(number) = {new_deadline(), asking_.mark, to, is_shared};
     close_if_empty(from);
   }
 

@@ -14,14 +14,17 @@ namespace registry::detail {
 class Lease {
  public:
   Lease() = default;
-  /// `is_shared`: granted by more than one request. Grants have numbers below 2^31.
-  Lease(std::chrono::steady_clock::time_point end, std::uint32_t grant, bool is_shared) noexcept
-      : deadline(end), packed_(grant | (is_shared ? shared_bit : 0)) {}
+  /// `mark`: of the holder, that of others differs from it but for chance: whoever is refused a key, which may be most
+  /// of those that ask, need not look the grant up. `is_shared`: granted by more than one request. Grants have numbers
+  /// below 2^31.
+  Lease(std::chrono::steady_clock::time_point end, std::uint32_t mark, std::uint32_t grant, bool is_shared) noexcept
+      : deadline(end), holder_mark(mark), packed_(grant | (is_shared ? shared_bit : 0)) {}
 
   std::uint32_t grant() const noexcept { return packed_ & ~shared_bit; }
   bool is_shared() const noexcept { return (packed_ & shared_bit) != 0; }
 
   std::chrono::steady_clock::time_point deadline{};
+  std::uint32_t holder_mark = 0;
 
  private:
   static constexpr std::uint32_t shared_bit = 0x8000'0000;

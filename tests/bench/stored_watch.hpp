@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -20,11 +19,7 @@ class StoredWatch {
  public:
   /// The keys of all batches are numbered one behind the other from `first_key` on.
   StoredWatch(const Peer& peer, std::size_t batch, std::uint64_t first_key, std::uint64_t client)
-      : peer_(peer),
-        batch_(batch),
-        first_key_(first_key),
-        client_(client),
-        stream_(peer, Operation::match, most_keys) {}
+      : batch_(batch), first_key_(first_key), client_(client), stream_(peer, Operation::match, most_keys) {}
 
   /// Asks once; how many batches are stored for certain, of so many that were sent.
   std::uint64_t look(std::uint64_t sent) {
@@ -33,10 +28,7 @@ class StoredWatch {
     std::vector<std::uint64_t> keys;
     for (std::uint64_t at = stored_ + step; at <= sent; at += step)
       keys.push_back(key_of(first_key_ + at * batch_ - 1));
-    Request request;
-    peer_.encode(Operation::match, keys, request);
-    peer_.stamp(request.bytes, client_, ++asked_);
-    stream_.out() += request.bytes;
+    stream_.ask(keys, client_, ++asked_);
     while (stream_.advance() == 0) stream_.wait(std::nullopt);
     // They are stored in the order in which they were sent.
     stored_ += step * (stream_.tally().found - found_);
@@ -47,7 +39,6 @@ class StoredWatch {
  private:
   static constexpr std::uint64_t most_keys = 200;
 
-  const Peer& peer_;
   std::uint64_t batch_;
   std::uint64_t first_key_;
   std::uint64_t client_;

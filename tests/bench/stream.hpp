@@ -31,11 +31,23 @@ struct Catalogue {
 class Stream {
  public:
   Stream(const Peer& peer, Operation operation, std::size_t batch)
-      : socket_(peer.connect(operation)), reader_(peer.reader(operation, batch)), in_(std::size_t{1} << 16U) {}
+      : peer_(peer),
+        operation_(operation),
+        socket_(peer.connect(operation)),
+        reader_(peer.reader(operation, batch)),
+        in_(std::size_t{1} << 16U) {}
 
   /// Where to append requests.
   std::string& out() noexcept { return out_; }
   std::size_t unsent() const noexcept { return out_.size() - sent_; }
+
+  /// Appends a request for these keys, the `number`-th of this client.
+  void ask(std::span<const std::uint64_t> keys, std::uint64_t client, std::uint64_t number) {
+    Request request;
+    peer_.encode(operation_, keys, request);
+    peer_.stamp(request.bytes, client, number);
+    out_ += request.bytes;
+  }
 
   /// Sends and receives what is possible at once; how many batches were completed.
   std::uint64_t advance() {
@@ -62,6 +74,8 @@ class Stream {
   const Tally& tally() const noexcept { return tally_; }
 
  private:
+  const Peer& peer_;
+  Operation operation_;
   Socket socket_;
   std::unique_ptr<Reader> reader_;
   std::string out_;
@@ -90,10 +104,7 @@ inline Tally sweep(const Peer& peer, Operation operation, Range range, std::uint
       while (batches > 0 && in_flight < window && stream.unsent() < 100'000) {
         keys.clear();
         for (std::size_t i = 0; i < size; ++i) keys.push_back(key_of(range.first++));
-        Request request;
-        peer.encode(operation, keys, request);
-        peer.stamp(request.bytes, client, ++number);
-        stream.out() += request.bytes;
+        stream.ask(keys, client, ++number);
         --batches;
         if (peer.replies(operation)) ++in_flight;
       }

@@ -170,10 +170,7 @@ int register_in_turn(const Hub& peer, std::uint64_t capacity, const std::atomic<
     while (!stop && stream.unsent() < 100'000) {
       for (std::uint64_t& key : keys) key = key_of(first_stored + next++ % (2 * capacity));
       registered = next;
-      Request request;
-      peer.encode(Operation::store, keys, request);
-      peer.stamp(request.bytes, client, ++number);
-      stream.out() += request.bytes;
+      stream.ask(keys, client, ++number);
     }
     stream.advance();
     if (stream.unsent() > 0) stream.wait(std::nullopt);

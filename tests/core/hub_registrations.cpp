@@ -263,7 +263,6 @@ TEST_CASE("a policy that extends the library's own is given every entry") {
     }
   };
   int inserts = 0;
-  Asker alice = client(1);
   HubCore<Counting> core(Counting{inserts}, HubOptions{});
   Bytes message;
   PlainCodec::begin_entries(MessageType::register_entries, message);

@@ -11,19 +11,30 @@
 
 namespace {
 
-/// Writes down when what was fetched, on a clock that every call advances.
+/// Writes down when what was fetched, on a clock that every call advances. Every seventh key is farther on than where a
+/// look-up begins.
 struct Recorder {
   using Number = std::uint64_t;
+  using Home = std::size_t;
   static constexpr std::size_t never = 0;
   static constexpr Number none = ~Number{0};
+  static constexpr Number unsure = none - 1;
   mutable std::size_t now = 0;
-  mutable std::vector<std::size_t> index, record;
+  mutable std::vector<std::size_t> index, record, farther;
   mutable bool twice = false;
 
-  explicit Recorder(std::size_t count) : index(count, never), record(count, never) {}
-  void prefetch_index(std::uint64_t hash) const { note(index[hash]); }
-  Number prefetch_record(std::uint64_t hash) const {
+  explicit Recorder(std::size_t count) : index(count, never), record(count, never), farther(count, never) {}
+  static bool is_farther(std::uint64_t hash) { return hash % 7 == 3; }
+  Home prefetch_index(std::uint64_t hash) const {
+    note(index[hash]);
+    return hash + 500;
+  }
+  Number prefetch_record(Home home, std::uint64_t hash) const {
     note(record[hash]);
+    return home != hash + 500 ? none : is_farther(hash) ? unsure : hash + 1000;
+  }
+  Number prefetch_farther_record(std::uint64_t hash) const {
+    note(farther[hash]);
     return hash + 1000;
   }
   std::uint64_t erasures() const { return erased; }
@@ -56,6 +67,8 @@ TEST_CASE("every key of a batch has its turn, in order, when index and record ha
       CHECK(table.index[i] != Recorder::never);
       CHECK(table.record[i] > table.index[i]);
       CHECK(turns[i] > table.record[i]);
+      CHECK((table.farther[i] != Recorder::never) == Recorder::is_farther(i));
+      CHECK((!Recorder::is_farther(i) || (table.farther[i] > table.record[i] && turns[i] > table.farther[i])));
     }
   }
 }
@@ -72,14 +85,19 @@ TEST_CASE("several turns lie between what is asked for and its use, and not more
   };
   bool index_in_time = true;
   bool record_in_time = true;
+  bool farther_in_time = true;
   for (std::size_t i = 50; i < count; ++i) {
     const std::size_t asked_index = turns_before(table.index[i]);
     const std::size_t asked_record = turns_before(table.record[i]);
     index_in_time = index_in_time && asked_record - asked_index >= 8 && asked_record - asked_index <= 16;
     record_in_time = record_in_time && i - asked_record >= 8 && i - asked_record <= 16;
+    if (!Recorder::is_farther(i)) continue;
+    const std::size_t asked_farther = turns_before(table.farther[i]);
+    farther_in_time = farther_in_time && asked_farther - asked_record >= 4 && i - asked_farther >= 4;
   }
   CHECK(index_in_time);
   CHECK(record_in_time);
+  CHECK(farther_in_time);
 }
 
 TEST_CASE("after an erasure there are no hints until the next batch: what they point at may be gone") {

@@ -213,6 +213,7 @@ class HubQueries {
     statuses_.assign(keys_.size(), OffloadStatus::leased);
     Decision decision;
     const bool recovering = states_.is_recovering(now);
+    const bool is_plain = !recovering && claims_.empty() && !catalogue_.has_held();
     leases_.ask_for(asker.holder, asker.client(), asker.request, now.lease);
     for_each_key([&](std::size_t i, Hash hash, Number hint) {
       const K& key = keys_[i];
@@ -220,7 +221,7 @@ class HubQueries {
       if (found.kind == Table::Kind::stored) {
         statuses_[i] = OffloadStatus::already_stored;
         ++decision.stored;
-      } else if (!decision.is_full() && !catalogue_.is_held(key) && !comes_later(asker, key, found, recovering, now)) {
+      } else if (!decision.is_full() && (is_plain || is_free(asker, key, found, recovering, now))) {
         decision.last = leases_.acquire(found, key, hash);
         if (decision.last == LeaseAnswer::granted) {
           statuses_[i] = OffloadStatus::granted;
@@ -242,13 +243,14 @@ class HubQueries {
     return decision;
   }
 
-  /// Whether others have a better right to a key that may be free: those who wait for it, or, after a restart, whoever
-  /// may have been granted it by the hub before this one. Not so if the asker has it already.
-  bool comes_later(const QueryAsker& asker, const K& key, const Found& found, bool recovering, Instant now) const {
-    if (!recovering && !claims_.is_awaited(key)) return false;
-    if (found.kind != Table::Kind::leased) return true;
+  /// Whether nobody is deleting an object of this key, and no others have a better right to it: those who wait for it,
+  /// or, after a restart, whoever may have been granted it by the hub before this one. Not so if the asker has it.
+  bool is_free(const QueryAsker& asker, const K& key, const Found& found, bool recovering, Instant now) {
+    if (catalogue_.is_held(key)) return false;
+    if (!recovering && !claims_.is_awaited(key)) return true;
+    if (found.kind != Table::Kind::leased) return false;
     const Holder* holder = leases_.holder(found.number, now.lease);
-    return holder == nullptr || !(*holder == asker.holder);
+    return holder != nullptr && *holder == asker.holder;
   }
 
   void can_offload(const QueryAsker& asker, Instant now) {

@@ -39,8 +39,11 @@ class KeyHolds {
     }
   }
 
+  /// Whether there may be a key that is held.
+  bool any() const noexcept { return outstanding_ > 0; }
+
   bool is_held(const K& key) {
-    if (outstanding_ == 0) return false;
+    if (!any()) return false;
     collect();
     return held_.contains(key);
   }

@@ -53,22 +53,12 @@ class LeaseManager {
 
   /// Asks for the lease on a key that is not stored; `found` is what the table has just said of the key. The holder
   /// itself gets the lease again, with a new deadline, except within one request: a key named twice is granted once.
-  LeaseAnswer acquire(const Found& found, const K& key, Hash hash) {
-    if (found.kind == Table::Kind::leased) {
-      if (may_change_hands(found.number)) return acquire_again(found.number);
-      // Its new holder has its share, but that may be over as well.
-      drop(found.number, hash);
-      expired_.add();
+  [[gnu::always_inline]] LeaseAnswer acquire(const Found& found, const K& key, Hash hash) {
+    if (found.kind == Table::Kind::leased && is_refused(found.number)) {
+      conflicts_.add();
+      return LeaseAnswer::leased;
     }
-    const Account account = asking_.account;
-    if (size() >= max_leases_ && expire(asking_.now, 1) == 0) return LeaseAnswer::full;
-    if (accounts_.is_full(account)) expire(asking_.now, collected_for_full_client);
-    if (accounts_.is_full(account)) return LeaseAnswer::client_full;
-    add(key, hash);
-    accounts_.add(account);
-    granted_.add();
-    active_.store(size());
-    return LeaseAnswer::granted;
+    return found.kind == Table::Kind::leased ? acquire_again(found.number, key, hash) : acquire_new(key, hash);
   }
 
   /// Gives back what `holder` holds; false if that was nothing.
@@ -178,10 +168,11 @@ class LeaseManager {
   const detail::Lease& lease(Number number) const noexcept { return table_.leases()[number].lease; }
   const Grant& grant(Number number) const noexcept { return grants_[lease(number).grant()]; }
 
+  /// Clients differ in the high half of their identity, their claims in the low one; of whoever chooses its own, in
+  /// both.
   static std::uint32_t mark_of(const Holder& holder) noexcept {
-    const std::uint64_t mixed =
-        holder.id.low ^ holder.id.high;  // clients differ in the high half, their claims in the low
-    return static_cast<std::uint32_t>(mixed ^ mixed >> 32U);
+    constexpr std::uint64_t multiplier = 0x9e37'79b9'7f4a'7c15;
+    return static_cast<std::uint32_t>((holder.id.low * multiplier ^ holder.id.high) * multiplier >> 32U);
   }
   bool is_holders(Number number) const noexcept {
     return lease(number).holder_mark == asking_.mark && grant(number).holder == asking_.holder;
@@ -190,27 +181,46 @@ class LeaseManager {
   SteadyTime deadline_of(GrantNumber number) const noexcept { return lease(grants_[number].leases.front).deadline; }
   SteadyTime new_deadline() const noexcept { return asking_.now + ttl_; }
 
-  /// Not if it is over and counted as another client's, and this one has its share.
-  bool may_change_hands(Number number) const {
-    return asking_.now < lease(number).deadline || grant(number).account == asking_.account ||
-           !accounts_.is_full(asking_.account);
+  /// Whether it is somebody else's, or has been granted by this very request.
+  bool is_refused(Number number) const {
+    return asking_.now < lease(number).deadline && (!is_holders(number) || grant(number).request == asking_.request);
   }
 
-  LeaseAnswer acquire_again(Number number) {
-    if (asking_.now >= lease(number).deadline) {
-      const Account account_before = grant(number).account;
-      regrant(number, own_grant(), false);
-      accounts_.add(asking_.account);
-      accounts_.drop(account_before);
-      expired_.add();
-      granted_.add();
-    } else if (is_holders(number) && grant(number).request != asking_.request) {
+  /// Of a lease that is over. Not if it is counted as another client's, and this one has its share.
+  bool may_change_hands(Number number) const {
+    return grant(number).account == asking_.account || !accounts_.is_full(asking_.account);
+  }
+
+  LeaseAnswer acquire_again(Number number, const K& key, Hash hash) {
+    if (asking_.now < lease(number).deadline) {
       regrant(number, own_grant(), true);
       renewed_.add();
-    } else {
-      conflicts_.add();
-      return LeaseAnswer::leased;
+      return LeaseAnswer::granted;
     }
+    if (!may_change_hands(number)) {
+      // Its new holder has its share, but that may be over as well.
+      drop(number, hash);
+      expired_.add();
+      return acquire_new(key, hash);
+    }
+    const Account account_before = grant(number).account;
+    regrant(number, own_grant(), false);
+    accounts_.add(asking_.account);
+    accounts_.drop(account_before);
+    expired_.add();
+    granted_.add();
+    return LeaseAnswer::granted;
+  }
+
+  LeaseAnswer acquire_new(const K& key, Hash hash) {
+    const Account account = asking_.account;
+    if (size() >= max_leases_ && expire(asking_.now, 1) == 0) return LeaseAnswer::full;
+    if (accounts_.is_full(account)) expire(asking_.now, collected_for_full_client);
+    if (accounts_.is_full(account)) return LeaseAnswer::client_full;
+    add(key, hash);
+    accounts_.add(account);
+    granted_.add();
+    active_.store(size());
     return LeaseAnswer::granted;
   }
 

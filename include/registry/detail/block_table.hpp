@@ -30,8 +30,10 @@ class BlockTable {
  public:
   using Hash = KeyIndex::Hash;
   using Number = std::uint32_t;
+  using Home = KeyIndex::Home;
   using LeaseType = L;
   static constexpr Number none = KeyIndex::none;
+  static constexpr Number unsure = KeyIndex::unsure;
 
   struct Record {
     K key{};
@@ -59,22 +61,34 @@ class BlockTable {
 
   Hash hash(const K& key) const noexcept { return hash_(key); }
 
-  /// The two accesses of a look-up, to be started ahead: the second reads what the first has fetched.
-  [[gnu::always_inline]] void prefetch_index(Hash hash) const noexcept { index_.prefetch(hash); }
-  /// Answers where the record probably is: a hint for `find`, good as long as `erasures` stays what it is.
-  [[gnu::always_inline]] Number prefetch_record(Hash hash) const noexcept {
-    const Number candidate = index_.candidate(hash);
-    if (candidate != none) records().prefetch(candidate);
+  /// The two accesses of a look-up, to be started ahead: the second reads what the first has fetched, and answers with
+  /// a hint for `find`, good as long as `erasures` stays what it is.
+  [[gnu::always_inline]] Home prefetch_index(Hash hash) const noexcept { return index_.prefetch(hash); }
+  [[gnu::always_inline]] Number prefetch_record(Home home, Hash hash) const noexcept {
+    const Number candidate = KeyIndex::candidate(home, hash);
+    if (candidate < unsure) {
+      records().prefetch(candidate);
+    } else if (candidate == unsure) {
+      index_.prefetch_farther(hash);
+    }
+    return candidate;
+  }
+  /// Where that hint was `unsure`: the second access once more, for one key of some dozens.
+  [[gnu::always_inline]] Number prefetch_farther_record(Hash hash) const noexcept {
+    const Number candidate = index_.farther_candidate(hash);
+    if (candidate < unsure) records().prefetch(candidate);
     return candidate;
   }
 
   /// How often a record was erased.
   std::uint64_t erasures() const noexcept { return erasures_; }
 
-  Found find(const K& key, Hash hash, Number hint = none) const {
-    if (hint != none && is_known(hint, key)) return found(hint);
+  Found find(const K& key, Hash hash) const {
     const Number number = index_.find(hash, [&](Number candidate) { return is_known(candidate, key); });
     return number == none ? Found{} : found(number);
+  }
+  [[gnu::always_inline]] Found find(const K& key, Hash hash, Number hint) const {
+    return hint < unsure && is_known(hint, key) ? found(hint) : find_without_hint(key, hash);
   }
 
   /// The number of a key that is stored or a name, or `none`.
@@ -175,7 +189,7 @@ class BlockTable {
 
   /// Adds a lease on a key that is neither stored nor leased, at the back of `order`.
   Number add_lease(typename Leases::List& order, const K& key, Hash hash, L lease) {
-    if (leases_.size() >= lease_bit - 1) throw std::length_error("more than 2^31 - 1 leases");
+    if (leases_.size() >= lease_bit - 2) throw std::length_error("more than 2^31 - 2 leases");
     const Number number = leases_.push_back(order, {key, std::move(lease)});
     try {
       index_.insert(hash, number | lease_bit, records());
@@ -211,6 +225,9 @@ class BlockTable {
     return number < name_bit ? entries_[number].key == key
                              : is_lease(number) && leases_[number & ~lease_bit].key == key;
   }
+
+  /// Out of the way of those with a hint.
+  [[gnu::noinline]] Found find_without_hint(const K& key, Hash hash) const { return find(key, hash); }
 
   Number take_number() {
     if (!free_.empty()) {

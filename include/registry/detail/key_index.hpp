@@ -36,12 +36,26 @@ concept IndexedRecords = requires(const R& records, std::uint32_t reference) {
 /// It grows by splitting one shard of 80 KiB at a time (extendible hashing): no insert waits for all to be moved, and
 /// there are never two copies. Shards split at different fill levels, so that they do not all split at the same size.
 ///
-/// Numbers may be anything but `none`. One thread. Hashes must be avalanching and seeded with a secret.
+/// Numbers may be anything but `none` and `unsure`. One thread. Hashes must be avalanching and seeded with a secret.
 class KeyIndex {
+  struct alignas(64) Group;
+
  public:
   using Hash = std::uint64_t;
   using Number = std::uint32_t;
   static constexpr Number none = 0xffff'ffff;
+  static constexpr Number unsure = none - 1;
+
+  /// Where a look-up begins.
+  class Home {
+   public:
+    Home() = default;
+
+   private:
+    friend KeyIndex;
+    explicit Home(const Group* group) noexcept : group_(group) {}
+    const Group* group_ = nullptr;
+  };
 
   KeyIndex() = default;
   KeyIndex(KeyIndex&& other) noexcept { swap(other); }
@@ -59,26 +73,35 @@ class KeyIndex {
     // It is 55 % full on average, between two splits of its shards.
     const std::size_t groups = numbers / Group::capacity * 100 / 55;
     const std::size_t chunks = (groups + chunk_groups - 1) / chunk_groups;
-    while (chunks_.size() + spare_.size() < chunks + 1) {  // the first one is a small index's
-      spare_.push_back(make_chunk());
+    const std::size_t small_ones = std::min<std::size_t>(chunks_.size(), 2);
+    while (chunks_.size() - small_ones + spare_.size() < chunks) {
+      spare_.push_back(make_chunk(chunk_groups));
       touch_pages(spare_.back().data(), spare_.back().capacity() * sizeof(Group));
     }
   }
 
-  /// Starts fetching what `find` will read.
-  [[gnu::always_inline]] void prefetch(Hash hash) const noexcept {
-    if (!directory_.empty()) prefetch_line(&groups_of(hash)[home(hash)]);
+  /// Starts fetching what `find` will read first, and says where that is: for `candidate`, as long as the index lives.
+  [[gnu::always_inline]] Home prefetch(Hash hash) const noexcept {
+    static constexpr Group nothing;
+    const Group* const group = directory_.empty() ? &nothing : &groups_of(hash)[home(hash)];
+    prefetch_line(group);
+    return Home{group};
   }
 
-  /// The first number that `find` will ask about, most likely the right one, or `none`.
-  [[gnu::always_inline]] Number candidate(Hash hash) const noexcept {
-    if (directory_.empty()) return none;
-    const Group* const groups = groups_of(hash);
-    const std::size_t at = home(hash);
-    const Group& group = groups[at];
-    if (group.passed != 0) prefetch_line(&groups[next(at)]);
+  /// The first number that `find` will ask about, most likely the right one, or `none`; `unsure` if it would have to go
+  /// on to another group, which `prefetch_farther` starts fetching. A guess, if the index has grown since.
+  [[gnu::always_inline]] static Number candidate(Home home, Hash hash) noexcept {
+    const Group& group = *home.group_;
     const std::uint32_t found = group.match(tag(hash));
-    return found == 0 ? none : group.numbers[static_cast<std::size_t>(std::countr_zero(found))];
+    if (found != 0) return group.numbers[static_cast<std::size_t>(std::countr_zero(found))];
+    return group.passed == 0 ? none : unsure;
+  }
+
+  [[gnu::always_inline]] void prefetch_farther(Hash hash) const noexcept { prefetch_line(&second_group(hash)); }
+
+  /// As `candidate`, of the second group.
+  [[gnu::always_inline]] Number farther_candidate(Hash hash) const noexcept {
+    return candidate(Home{&second_group(hash)}, hash);
   }
 
   /// The number under this hash for which `is_it(number)`, or `none`.
@@ -103,13 +126,13 @@ class KeyIndex {
   template <IndexedRecords R>
   void insert(Hash hash, Number number, const R& records) {
     if (directory_.empty()) start();
-    while (shard_of(hash).size >= shard_of(hash).limit) {
-      if (!grow(hash, records)) break;
+    Shard* shard = &shard_of(hash);
+    if (shard->is_full()) {
+      make_room(hash, records);
+      shard = &shard_of(hash);
     }
-    Shard& shard = shard_of(hash);
-    if (shard.size >= group_count_ * Group::capacity) throw std::length_error("too many keys of one hash");
     place(groups_of(hash), hash, number);
-    ++shard.size;
+    ++shard->size;
     ++size_;
   }
 
@@ -201,6 +224,8 @@ class KeyIndex {
     std::size_t size = 0;
     std::size_t limit = 0;
     unsigned depth = 0;
+
+    bool is_full() const noexcept { return size >= limit; }
   };
 
   using Groups = std::vector<Group, HugePageAllocator<Group>>;
@@ -208,20 +233,21 @@ class KeyIndex {
   /// 80 KiB. A split moves at most 12,900 numbers, in some 0.3 ms: about what an insert waits anyway that is the first
   /// to touch a huge page. Smaller ones would make the directory larger, which every look-up reads: with these it is 16
   /// KiB for 10 million keys, half of a processor's first cache. Of huge pages they leave little over: 25 stay just
-  /// below one, as the first chunk must, and 51 take all but 0.4 % of two.
+  /// below one, as the second chunk must, and 51 take all but 0.4 % of two.
   static constexpr std::size_t shard_groups = 1280;
-  /// Shards lie in chunks: the first ones in less than a huge page, for a small index lives in caches and would only
-  /// take more memory in one; the others as they fit into two, so that of those little is left over.
+  /// Shards lie in chunks, which never move: the first one by itself, the next ones in less than a huge page, for a
+  /// small index lives in caches and would only take more memory in one; the others as they fit into two, so that of
+  /// those little is left over.
   static constexpr std::size_t page_groups = HugePageAllocator<Group>::page / sizeof(Group);
-  static constexpr std::size_t first_chunk_shards = page_groups / shard_groups;
+  static constexpr std::size_t second_chunk_groups = page_groups / shard_groups * shard_groups;
   static constexpr std::size_t chunk_groups = 2 * page_groups;
-  static_assert(first_chunk_shards * shard_groups < page_groups);
+  static_assert(second_chunk_groups < page_groups);
   /// Of the directory beyond what even shards need: as many bits may hashes begin alike by chance.
   static constexpr unsigned spare_depth = 6;
 
   static std::uint8_t tag(Hash hash) noexcept {
     const auto byte = static_cast<std::uint8_t>(hash >> 32U);
-    return byte == 0 ? 1 : byte;
+    return static_cast<std::uint8_t>(byte + (byte == 0 ? 1 : 0));
   }
   /// The lower half of the hash, scaled to the number of groups.
   std::size_t home(Hash hash) const noexcept {
@@ -229,9 +255,12 @@ class KeyIndex {
   }
   std::size_t next(std::size_t at) const noexcept { return at + 1 == group_count_ ? 0 : at + 1; }
 
-  /// The place in the directory: the first `depth_` bits of the hash, which may be none: in two shifts, for one by 64
+  /// The place in the directory: the first `depth()` bits of the hash, which may be none: in two shifts, for one by 64
   /// would be undefined.
-  std::size_t slot_of(Hash hash) const noexcept { return static_cast<std::size_t>(hash >> 1U >> (63U - depth_)); }
+  std::size_t slot_of(Hash hash) const noexcept { return static_cast<std::size_t>(hash >> 1U >> slot_shift_); }
+  /// So many bits of hash the directory tells apart.
+  unsigned depth() const noexcept { return 63 - slot_shift_; }
+  const Group& second_group(Hash hash) const noexcept { return groups_of(hash)[next(home(hash))]; }
   Group* groups_of(Hash hash) const noexcept { return directory_[slot_of(hash)]; }
   Shard& shard_of(Hash hash) noexcept { return shards_[owners_[slot_of(hash)]]; }
 
@@ -256,35 +285,36 @@ class KeyIndex {
     directory_.reserve(1);
     owners_.reserve(1);
     shards_.reserve(1);
-    Groups first(1);
+    Groups first = make_chunk(shard_groups);
+    first.resize(1);
     directory_.push_back(first.data());
     chunks_.push_back(std::move(first));
     owners_.push_back(0);
     shards_.push_back({0, small_limit(1), 0});
   }
 
-  /// Makes room in the shard of this hash; false if that cannot be done.
+  /// Makes room in the shard of this hash, or throws.
   template <class R>
-  bool grow(Hash hash, const R& records) {
-    if (group_count_ < shard_groups) {
-      enlarge(records);
-      return true;
+  [[gnu::noinline]] void make_room(Hash hash, const R& records) {
+    while (shard_of(hash).is_full()) {
+      if (group_count_ < shard_groups) {
+        enlarge(records);
+      } else if (!split(hash, records)) {
+        // As full as it gets.
+        if (shard_of(hash).size >= group_count_ * Group::capacity) throw std::length_error("too many keys of one hash");
+        return;
+      }
     }
-    return split(hash, records);
   }
 
   /// Doubles the only shard there is as yet.
   template <class R>
   void enlarge(const R& records) {
-    const std::size_t groups = std::min(group_count_ * 2, shard_groups);
     const std::vector<Known> known = contents(directory_.front(), records);
-    Groups larger;
-    if (groups == shard_groups) larger.reserve(first_chunk_shards * shard_groups);
-    larger.resize(groups);
-    chunks_.front() = std::move(larger);
-    directory_.front() = chunks_.front().data();
-    group_count_ = groups;
-    shards_.front().limit = small_limit(groups);
+    group_count_ = std::min(group_count_ * 2, shard_groups);
+    chunks_.front().clear();
+    chunks_.front().resize(group_count_);
+    shards_.front().limit = small_limit(group_count_);
     for (const Known& one : known) place(directory_.front(), one.hash, one.number);
   }
 
@@ -292,8 +322,8 @@ class KeyIndex {
   template <class R>
   bool split(Hash hash, const R& records) {
     const std::size_t number = owners_[slot_of(hash)];
-    if (shards_[number].depth == depth_) {
-      if (depth_ >= static_cast<unsigned>(std::bit_width(shards_.size())) + spare_depth) return false;
+    if (shards_[number].depth == depth()) {
+      if (depth() >= static_cast<unsigned>(std::bit_width(shards_.size())) + spare_depth) return false;
       double_directory();
     }
     Group* const groups = groups_of(hash);
@@ -302,10 +332,10 @@ class KeyIndex {
     Group* const added = add_groups();
 
     Shard& old = shards_[number];
-    const unsigned depth = ++old.depth;
-    shards_.push_back({0, limit_of(shards_.size()), depth});
+    const unsigned deeper = ++old.depth;
+    shards_.push_back({0, limit_of(shards_.size()), deeper});
     Shard& half = shards_.back();
-    const std::size_t span = std::size_t{1} << (depth_ - depth);
+    const std::size_t span = std::size_t{1} << (depth() - deeper);
     const std::size_t first = slot_of(hash) / (2 * span) * (2 * span) + span;
     for (std::size_t slot = first; slot < first + span; ++slot) {
       directory_[slot] = added;
@@ -313,7 +343,7 @@ class KeyIndex {
     }
     std::fill_n(groups, shard_groups, Group{});
     for (const Known& one : known) place(groups_of(one.hash), one.hash, one.number);
-    for (const Known& one : known) half.size += (one.hash >> (64U - depth)) & 1U;
+    for (const Known& one : known) half.size += (one.hash >> (64U - deeper)) & 1U;
     shards_[number].size -= half.size;
     return true;
   }
@@ -327,19 +357,20 @@ class KeyIndex {
     }
     directory_ = std::move(directory);
     owners_ = std::move(owners);
-    ++depth_;
+    --slot_shift_;
   }
 
-  static Groups make_chunk() {
+  static Groups make_chunk(std::size_t groups) {
     Groups chunk;
-    chunk.reserve(chunk_groups);
+    chunk.reserve(groups);
     return chunk;
   }
 
   Group* add_groups() {
     if (chunks_.back().capacity() - chunks_.back().size() < shard_groups) {
       const bool is_ready = !spare_.empty();
-      chunks_.push_back(is_ready ? std::move(spare_.back()) : make_chunk());
+      chunks_.push_back(
+          is_ready ? std::move(spare_.back()) : make_chunk(chunks_.size() == 1 ? second_chunk_groups : chunk_groups));
       if (is_ready) spare_.pop_back();
     }
     Groups& chunk = chunks_.back();
@@ -377,7 +408,7 @@ class KeyIndex {
     std::swap(owners_, other.owners_);
     std::swap(shards_, other.shards_);
     std::swap(group_count_, other.group_count_);
-    std::swap(depth_, other.depth_);
+    std::swap(slot_shift_, other.slot_shift_);
     std::swap(size_, other.size_);
   }
 
@@ -387,7 +418,7 @@ class KeyIndex {
   std::vector<std::uint32_t> owners_;  // the shard of each place in the directory
   std::vector<Shard> shards_;
   std::size_t group_count_ = 1;  // of each shard
-  unsigned depth_ = 0;           // bits of hash that the directory tells apart
+  unsigned slot_shift_ = 63;     // of a hash that has been shifted by one, to its place in the directory
   std::size_t size_ = 0;
 };
 

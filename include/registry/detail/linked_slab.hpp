@@ -35,12 +35,14 @@ class LinkedSlab {
       if (nodes_.size() >= none) throw std::length_error("a list of more than 2^32 - 1 nodes");
       index = static_cast<Index>(nodes_.size());
       nodes_.push_back({std::move(value), none, none});
+      link_back(list, index, nodes_.back());
     } else {
-      free_ = nodes_[index].next;
+      Node& node = nodes_[index];
+      free_ = node.next;
       if (free_ != none) prefetch_line(&nodes_[free_]);  // the node that comes next may lie anywhere
-      nodes_[index].value = std::move(value);
+      node.value = std::move(value);
+      link_back(list, index, node);
     }
-    link_back(list, index);
     ++size_;
     return index;
   }
@@ -50,13 +52,14 @@ class LinkedSlab {
   /// From one list to another.
   void move_to_back(List& from, List& to, Index index) noexcept {
     unlink(from, index);
-    link_back(to, index);
+    link_back(to, index, nodes_[index]);
   }
 
   T erase(List& list, Index index) noexcept {
     unlink(list, index);
-    T value = std::exchange(nodes_[index].value, T{});
-    nodes_[index].next = free_;
+    Node& node = nodes_[index];
+    T value = std::exchange(node.value, T{});
+    node.next = free_;
     free_ = index;
     --size_;
     return value;
@@ -80,9 +83,9 @@ class LinkedSlab {
     Index next;
   };
 
-  void link_back(List& list, Index index) noexcept {
-    nodes_[index].previous = list.back;
-    nodes_[index].next = none;
+  void link_back(List& list, Index index, Node& node) noexcept {
+    node.previous = list.back;
+    node.next = none;
     (list.back == none ? list.front : nodes_[list.back].next) = index;
     list.back = index;
   }

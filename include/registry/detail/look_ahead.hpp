@@ -15,19 +15,23 @@ namespace registry::detail {
 template <class Table, class Action>
 void look_ahead(const Table& table, std::span<const std::uint64_t> hashes, Action action) {
   // So many keys of work are about one access to memory; more of them at once no processor keeps.
-  constexpr std::size_t record_ahead = 12;
-  constexpr std::size_t index_ahead = 2 * record_ahead;
+  constexpr std::size_t one_access = 14;
   const std::size_t count = hashes.size();
   const std::uint64_t erasures = table.erasures();
+  std::array<typename Table::Home, 16> homes;
   std::array<typename Table::Number, 16> hints;
-  const auto fetch_record = [&](std::size_t i) { hints[i % hints.size()] = table.prefetch_record(hashes[i]); };
-  for (std::size_t i = 0; i < std::min(index_ahead, count); ++i) table.prefetch_index(hashes[i]);
-  for (std::size_t i = 0; i < std::min(record_ahead, count); ++i) fetch_record(i);
-  for (std::size_t i = 0; i < count; ++i) {
-    if (i + index_ahead < count) table.prefetch_index(hashes[i + index_ahead]);
-    const auto hint = hints[i % hints.size()];
-    if (i + record_ahead < count) fetch_record(i + record_ahead);
-    action(i, table.erasures() == erasures ? hint : Table::none);
+  for (std::size_t step = 0; step < count + 2 * one_access; ++step) {
+    // Before a stage has come to the first key, its number wraps round and is too large.
+    if (const std::size_t i = step; i < count) homes[i % homes.size()] = table.prefetch_index(hashes[i]);
+    if (const std::size_t i = step - one_access; i < count) {
+      hints[i % hints.size()] = table.prefetch_record(homes[i % homes.size()], hashes[i]);
+    }
+    if (const std::size_t i = step - one_access * 3 / 2; i < count && hints[i % hints.size()] == Table::unsure) {
+      hints[i % hints.size()] = table.prefetch_farther_record(hashes[i]);
+    }
+    if (const std::size_t i = step - 2 * one_access; i < count) {
+      action(i, table.erasures() == erasures ? hints[i % hints.size()] : Table::none);
+    }
   }
 }
 

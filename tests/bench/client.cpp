@@ -3,20 +3,16 @@
 // echo are on the servers'.
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <barrier>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <semaphore>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <thread>
 #include <tuple>
@@ -30,15 +26,15 @@
 #include <zmq.hpp>
 
 #include "arguments.hpp"
+#include "dealer.hpp"
 #include "generator.hpp"
 #include "report.hpp"
 #include "servers.hpp"
+#include "threads.hpp"
 
 namespace bench {
 
 namespace {
-
-constexpr Catalogue catalogue{1'000'000, 1};
 
 registry::ZmqTransportConfig config_of(const Hub& peer) {
   registry::ZmqTransportConfig config;
@@ -46,50 +42,6 @@ registry::ZmqTransportConfig config_of(const Hub& peer) {
   config.register_addr = "tcp://127.0.0.1:" + peer.register_address();
   return config;
 }
-
-std::vector<std::uint64_t> stored_keys(Random& random, std::size_t count) {
-  std::vector<std::uint64_t> keys(count);
-  for (std::uint64_t& key : keys) key = key_of(first_stored + random.below(catalogue.entries));
-  return keys;
-}
-
-/// A bare DEALER that sends what our client sends and reads what it reads.
-class Dealer {
- public:
-  Dealer(zmq::context_t& context, const Hub& peer, std::size_t batch, std::uint64_t seed)
-      : socket_(context, zmq::socket_type::dealer), random_(seed), batch_(batch) {
-    socket_.set(zmq::sockopt::linger, 0);
-    socket_.connect(config_of(peer).query_addr);
-    envelope_.client = {seed, seed};
-  }
-
-  void send() {
-    const std::vector<std::uint64_t> keys = stored_keys(random_, batch_);
-    registry::BinaryCodec<std::uint64_t, std::uint64_t, registry::NoMetadata>::encode_keys(
-        registry::MessageType::can_offload, keys, message_);
-    ++envelope_.number;
-    envelope_.encode(frame_);
-    socket_.send(zmq::const_buffer(frame_.data(), frame_.size()), zmq::send_flags::sndmore);
-    socket_.send(zmq::const_buffer(message_.data(), message_.size()), zmq::send_flags::none);
-  }
-
-  void receive() {
-    if (!socket_.recv(in_[0]) || !socket_.recv(in_[1]) || in_[1].size() != 6 + batch_) {
-      throw std::runtime_error("a wrong answer");
-    }
-    const auto* statuses = static_cast<const char*>(in_[1].data()) + 6;
-    stored_ += static_cast<std::uint64_t>(std::count(statuses, statuses + batch_, 1));
-  }
-
- private:
-  zmq::socket_t socket_;
-  Random random_;
-  std::size_t batch_;
-  registry::Envelope envelope_;
-  registry::Bytes frame_, message_;
-  std::array<zmq::message_t, 2> in_;
-  std::uint64_t stored_ = 0;
-};
 
 struct Quantiles {
   double p50, p99;
@@ -121,32 +73,6 @@ std::vector<Quantiles> latencies(const std::vector<std::function<void()>>& kinds
   return quantiles;
 }
 
-/// Calls per second of some threads, each calling for this long. The first call of each, for which it connects, does
-/// not count.
-double rate(std::size_t threads, std::chrono::nanoseconds time,
-            const std::function<std::function<void()>(std::size_t)>& make_call) {
-  std::atomic<bool> stop = false;
-  std::atomic<std::uint64_t> calls = 0;
-  std::vector<std::thread> running;
-  Clock::time_point start;
-  std::barrier ready(static_cast<std::ptrdiff_t>(threads) + 1, [&]() noexcept { start = Clock::now(); });
-  for (std::size_t i = 0; i < threads; ++i) {
-    running.emplace_back([&, i] {
-      const auto call = make_call(i);
-      call();
-      ready.arrive_and_wait();
-      std::uint64_t count = 0;
-      for (; !stop; ++count) call();
-      calls += count;
-    });
-  }
-  ready.arrive_and_wait();
-  std::this_thread::sleep_for(time);
-  stop = true;
-  for (std::thread& thread : running) thread.join();
-  return static_cast<double>(calls) / seconds(Clock::now() - start);
-}
-
 /// A blocking client, and one call of one key after the other.
 class LoneCalls {
  public:
@@ -173,7 +99,7 @@ class Clients {
         servers_(arguments.text("programs"), arguments.text("work")),
         hub_(servers_.hub({"--eviction", "none", "--capacity", "1000000000"})),
         echo_(servers_.echo()) {
-    fill(hub_.peer(), {catalogue.entries, 0});
+    fill(hub_.peer(), {asked_entries, 0});
   }
 
   /// One call after the other, of one key.
@@ -182,12 +108,12 @@ class Clients {
     // A context each, as the client has one.
     const auto contexts =
         std::array{registry::detail::context_or_own(nullptr), registry::detail::context_or_own(nullptr)};
-    Dealer to_hub(*contexts[0], hub(), 1, 1);
-    Dealer to_echo(*contexts[1], echo(), 1, 1);
+    Dealer to_hub(*contexts[0], hub(), 1);
+    Dealer to_echo(*contexts[1], echo(), 1);
     const auto round_trip = [](Dealer& dealer) {
       return [&dealer] {
-        dealer.send();
-        dealer.receive();
+        dealer.send(1);
+        dealer.receive(1);
       };
     };
     report_.begin_table(
@@ -347,11 +273,11 @@ class Clients {
 
   double naive_rate(std::size_t threads, std::size_t window) {
     return rate(threads, time_, [&](std::size_t thread) -> std::function<void()> {
-      auto dealer = std::make_shared<Dealer>(*context_, hub(), 1, thread);
-      for (std::size_t i = 1; i < window; ++i) dealer->send();
+      auto dealer = std::make_shared<Dealer>(*context_, hub(), thread);
+      for (std::size_t i = 1; i < window; ++i) dealer->send(1);
       return [dealer] {
-        dealer->send();
-        dealer->receive();
+        dealer->send(1);
+        dealer->receive(1);
       };
     });
   }
@@ -378,15 +304,15 @@ class Clients {
   }
 
   double bare_rate(std::size_t batch) {
-    Dealer dealer(*context_, hub(), batch, 1);
+    Dealer dealer(*context_, hub(), 1);
     std::uint64_t calls = 0;
     const auto start = Clock::now();
     const auto end = start + time_;
-    for (std::size_t i = 0; i < pipeline; ++i) dealer.send();
+    for (std::size_t i = 0; i < pipeline; ++i) dealer.send(batch);
     for (std::size_t in_flight = pipeline; in_flight > 0; ++calls) {
-      dealer.receive();
+      dealer.receive(batch);
       if (Clock::now() < end) {
-        dealer.send();
+        dealer.send(batch);
       } else {
         --in_flight;
       }

@@ -1,19 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// echo ADDRESS: the floor under our hub, in a process of its own.
+// echo ADDRESS FLAGS...: the floor under our hub, in a process of its own. The flags are those of EchoOptions.
 #include "echo.hpp"
+
+#include <cstdio>
+#include <exception>
 
 #include <sched.h>
 #include <zmq.h>
 
-int main(int argc, char** argv) {
-  if (argc != 2) return 2;
+#include "arguments.hpp"
+
+int main(int argc, char** argv) try {
+  if (argc < 2) return 2;
+  const bench::Arguments arguments(argc - 1, argv + 1, {{"joined", "1"}, {"frames", "2"}, {"mark", "10000"}});
   void* context = zmq_ctx_new();
   // As the hub's: a thread of libzmq that does not preempt the one that it works for.
   zmq_ctx_set(context, ZMQ_THREAD_SCHED_POLICY, SCHED_BATCH);
   void* socket = zmq_socket(context, ZMQ_ROUTER);
-  const int mark = 10'000;
+  const int mark = static_cast<int>(arguments.number("mark"));
   zmq_setsockopt(socket, ZMQ_SNDHWM, &mark, sizeof mark);
   zmq_setsockopt(socket, ZMQ_RCVHWM, &mark, sizeof mark);
   if (zmq_bind(socket, argv[1]) != 0) return 1;
-  bench::Echo().serve(socket);
+  bench::Echo({arguments.number("joined"), arguments.number("frames"), mark}).serve(socket);
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "bench_echo: %s\n", error.what());
+  return 1;
 }

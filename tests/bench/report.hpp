@@ -25,6 +25,11 @@ inline std::string figure(double value) {
   return text;
 }
 
+/// The figures of several runs, as they stand in a table.
+inline std::string figure(const Spread& spread) {
+  return figure(spread.median) + " (" + figure(spread.least) + " .. " + figure(spread.most) + ")";
+}
+
 /// What a figure shall be.
 struct Target {
   enum class Sense { at_least, at_most } sense;

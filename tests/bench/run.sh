@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The benchmark: installs what is missing, builds (Release), starts every server that it measures itself, on the
-# loopback, and stops it; leaves a table and plots in BUILD_DIR/report. Some 50 minutes, and two cores for itself: the
+# loopback, and stops it; leaves a table and plots in BUILD_DIR/report. Some 55 minutes, and two cores for itself: the
 # servers run on the first, what asks them on the second.
 #   --runs N          how often what is compared is measured, in turn (5)
 #   --seconds S       how long each time (1)
@@ -23,7 +23,7 @@ build_dir=${BUILD_DIR:-$source_dir/build-bench}
 
 # Of whole servers, and the others.
 system_rows=(claim claim-new equal-windows match register floors scheduling flood grid)
-all_rows=("${system_rows[@]}" client micro tables memory turns steady)
+all_rows=("${system_rows[@]}" client libzmq micro tables memory turns steady)
 
 usage() {
   sed -n 's/^# \{0,1\}//; 3,/^set /{/^set /!p}' "${BASH_SOURCE[0]}"
@@ -57,8 +57,8 @@ done
 
 [[ -n $rows ]] || usage 2 >&2
 if [[ -n $short && $rows == all ]]; then
-  # A grid and a policy are for reading.
-  rows=$(printf '%s\n' "${all_rows[@]}" | grep -vx -e grid -e scheduling | paste -sd,)
+  # A grid, a policy and what libzmq does otherwise are for reading.
+  rows=$(printf '%s\n' "${all_rows[@]}" | grep -vx -e grid -e scheduling -e libzmq | paste -sd,)
 fi
 for row in ${rows//,/ }; do
   [[ " all ${all_rows[*]} " == *" $row "* ]] || {
@@ -146,6 +146,7 @@ if wanted "${system_rows[@]}"; then
     --entries "$entries" --large "$large" --windows "$windows"
 fi
 ! wanted client || run client --programs "$build_dir" --work "$work" --runs "$runs" --seconds "$seconds"
+! wanted libzmq || run libzmq --programs "$build_dir" --work "$work" --runs "$runs" --seconds "$seconds"
 ! wanted micro || run micro --runs "$runs" --sizes "$sizes" --judged "$judged"
 ! wanted tables || run tables --runs "$runs" --entries "$entries"
 ! wanted memory || run memory --most "$most"

@@ -13,6 +13,7 @@
 
 #include <unistd.h>
 
+#include "echo.hpp"
 #include "peers/hub.hpp"
 #include "peers/memcached.hpp"
 #include "peers/redis.hpp"
@@ -60,10 +61,12 @@ class Servers {
     return started("hub", std::move(command), registration, std::make_unique<Hub>("hub", query, registration));
   }
 
-  Server echo() const {
+  Server echo(EchoOptions options = {}) const {
     const std::string port = free_port();
-    return started("echo", {programs_ + "/tests/bench/bench_echo", address(port)}, port,
-                   std::make_unique<Hub>("libzmq echo", port, port, false));
+    return started("echo",
+                   {programs_ + "/tests/bench/bench_echo", address(port), "--joined", std::to_string(options.joined),
+                    "--frames", std::to_string(options.frames), "--mark", std::to_string(options.mark)},
+                   port, std::make_unique<Hub>("libzmq echo", port, port, false));
   }
 
   /// In huge pages, which it switches off for itself because of its snapshots; there are none here.

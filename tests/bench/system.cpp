@@ -347,10 +347,7 @@ class System {
         values[4].push_back(without.cpu_ns_per_key);
       }
       std::vector<std::string> cells{std::to_string(window)};
-      for (const auto& [median, least, most] : {Spread::of(values[0]), Spread::of(values[1]), Spread::of(values[2]),
-                                                Spread::of(values[3]), Spread::of(values[4])}) {
-        cells.push_back(figure(median) + " (" + figure(least) + " .. " + figure(most) + ")");
-      }
+      for (const std::vector<double>& of_runs : values) cells.push_back(figure(Spread::of(of_runs)));
       report_.row(cells);
     }
   }

@@ -47,6 +47,11 @@ struct Quantiles {
   double p50, p99;
 };
 
+Quantiles quantiles_of(std::vector<double> times) {
+  std::sort(times.begin(), times.end());
+  return {times[times.size() / 2], times[times.size() * 99 / 100]};
+}
+
 /// Of calls one after the other, in microseconds: of each kind in turn, a few at a time, so that what disturbs the
 /// machine disturbs all of them. The first ones of a turn do not count: they find asleep whoever the kind before has
 /// not called, and so depend on the order; one of fifty is more than a hundredth, and would be the p99.
@@ -66,10 +71,7 @@ std::vector<Quantiles> latencies(const std::vector<std::function<void()>>& kinds
     }
   }
   std::vector<Quantiles> quantiles;
-  for (std::vector<double>& all : times) {
-    std::sort(all.begin(), all.end());
-    quantiles.push_back({all[all.size() / 2], all[all.size() * 99 / 100]});
-  }
+  for (const std::vector<double>& all : times) quantiles.push_back(quantiles_of(all));
   return quantiles;
 }
 
@@ -120,8 +122,8 @@ class Clients {
         "One blocking can_offload of one key, us",
         {"run", "client, p50", "p99", "bare socket to the hub, p50", "p99", "bare socket to the echo, p50", "p99"});
     std::array<std::vector<double>, 4> ratios;
-    // Connections are made, and caches filled.
     const std::vector<std::function<void()>> kinds{std::ref(call), round_trip(to_hub), round_trip(to_echo)};
+    // Connections are made, and caches filled.
     if (runs_ > 1) latencies(kinds);
     for (std::uint64_t run = 0; run < runs_; ++run) {
       const std::vector<Quantiles> all = latencies(kinds);
@@ -138,6 +140,7 @@ class Clients {
     report_.judge(name + "to the hub, p99", at_most(1.1, " x"), Spread::of(ratios[1]));
     report_.judge(name + "to an echo, p50", at_most(1.05, " x"), Spread::of(ratios[2]));
     report_.judge(name + "to an echo, p99", at_most(1.1, " x"), Spread::of(ratios[3]));
+    calls_after_a_pause(kinds);
   }
 
   /// What stands in the tables, without what it is compared with, for profile.sh: lines as bench_load has them.
@@ -219,6 +222,48 @@ class Clients {
 
  private:
   static constexpr std::size_t pipeline = 64;
+
+  /// The same, each call after a pause in which all who take part have fallen asleep. p99 is of the calls of all runs:
+  /// those of one are too few.
+  void calls_after_a_pause(const std::vector<std::function<void()>>& kinds) {
+    constexpr std::size_t calls = 300;
+    const std::vector<std::string> of_what{
+        "client", "bare socket to the hub", "bare socket to the echo", "client against hub", "client against echo"};
+    std::vector<std::string> columns{"pause, ms"};
+    for (const std::string& what : of_what) columns.insert(columns.end(), {what + ", p50", "p99"});
+    report_.begin_table(
+        "One blocking can_offload of one key after a pause, us: p50 of a run, median (least .. most); "
+        "p99 of all runs",
+        columns);
+    for (const int pause : {1, 20}) {
+      std::array<std::vector<double>, 3> all;
+      std::array<std::vector<double>, 5> p50;
+      for (std::uint64_t run = 0; run < runs_; ++run) {
+        std::array<std::vector<double>, 3> times;
+        for (std::size_t call = 0; call < calls; ++call) {
+          for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+            std::this_thread::sleep_for(std::chrono::milliseconds{pause});
+            const auto start = Clock::now();
+            kinds[kind]();
+            times[kind].push_back(1e6 * seconds(Clock::now() - start));
+          }
+        }
+        for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+          p50[kind].push_back(quantiles_of(times[kind]).p50);
+          all[kind].insert(all[kind].end(), times[kind].begin(), times[kind].end());
+        }
+        for (const std::size_t bare : {1U, 2U}) p50[2 + bare].push_back(p50[0].back() / p50[bare].back());
+      }
+      std::array<double, 5> p99{};
+      for (std::size_t kind = 0; kind < kinds.size(); ++kind) p99[kind] = quantiles_of(all[kind]).p99;
+      for (const std::size_t bare : {1U, 2U}) p99[2 + bare] = p99[0] / p99[bare];
+      std::vector<std::string> cells{std::to_string(pause)};
+      for (std::size_t i = 0; i < p50.size(); ++i) {
+        cells.insert(cells.end(), {figure(Spread::of(p50[i])), figure(p99[i])});
+      }
+      report_.row(cells);
+    }
+  }
 
   const Hub& hub() const { return static_cast<const Hub&>(hub_.peer()); }
   const Hub& echo() const { return static_cast<const Hub&>(echo_.peer()); }

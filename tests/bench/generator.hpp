@@ -139,6 +139,10 @@ struct Result {
   double keys_per_second = 0;
   /// Where nothing is replied to, of what is due at a rate until it is stored; otherwise nothing then.
   Histogram latency;
+  /// Of the keys asked for as stored, warming up included, the part that was: others may have it evicted.
+  double stored_found = 0;
+  /// New keys that were asked for or stored, from the first to the last.
+  std::uint64_t new_keys = 0;
   /// Of the server, over all groups at once.
   double busy = 0;
   double cpu_ns_per_key = 0;
@@ -169,7 +173,7 @@ class Generator {
       return !load.is_replied_to() && !load.rate && load.checked;
     });
     for (std::size_t i = 0; i < jobs.size(); ++i) {
-      const std::uint64_t number = ++clients_made_;
+      const std::uint64_t number = new_client();
       progress[i].is_watched = !is_all_measured && !jobs[i].load->is_replied_to();
       clients.push_back(Process::fork(client_core, [&, i, number] {
         if (jobs[i].load->yields) yield_core();
@@ -180,7 +184,7 @@ class Generator {
     wait_for_all(clients, progress, [](const Progress& one) { return one.is_ready.load(); });
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       if (!progress[i].is_watched) continue;
-      const std::uint64_t number = ++clients_made_;
+      const std::uint64_t number = new_client();
       watches.push_back(Process::fork(client_core, [&, i, number] {
         watch(*jobs[i].load, number, progress[i]);
         return 0;
@@ -211,6 +215,9 @@ class Generator {
 
   Result run(const Process& server, const Load& load) { return run(server, std::vector{load}).front(); }
 
+  /// The number of a client that has not asked for anything yet.
+  static std::uint64_t new_client() { return ++clients_made_; }
+
  private:
   enum class Phase { connect, warm_up, measure, stop, tidy_up };
   static constexpr std::chrono::milliseconds warm_up{200};
@@ -226,6 +233,7 @@ class Generator {
     std::atomic<bool> is_done;
     std::atomic<std::uint64_t> batches;  // replied to, or sent
     Histogram latency;
+    std::uint64_t stored_asked, stored_found, new_keys;
     bool is_watched;
     std::atomic<std::uint64_t> stored;  // of those sent, if they are watched
     std::uint64_t first_key;
@@ -261,7 +269,8 @@ class Generator {
     void run() {
       progress_.first_key = first_new_;
       progress_.is_ready = true;
-      while (phase_ == Phase::connect) std::this_thread::sleep_for(std::chrono::microseconds{100});
+      // Not more often: thirty that look leave nothing of their core to whoever makes the others.
+      while (phase_ == Phase::connect) std::this_thread::sleep_for(std::chrono::milliseconds{1});
       due_ = Clock::now() + offset_;
       progress_.first_due = due_;
       Clock::time_point end = Clock::time_point::max();
@@ -286,6 +295,9 @@ class Generator {
         }
       }
       check();
+      progress_.stored_asked = asked_.stored;
+      progress_.stored_found = stream_.tally().stored + stream_.tally().found;
+      progress_.new_keys = next_new_ - first_new_;
       // A client that has of its core only what others leave may have come to nothing.
       const bool has_stored = next_new_ > first_new_;
       if (!replies_ && load_.checked && has_stored) wait_until_stored(requests_.peer(), next_new_ - 1);
@@ -352,10 +364,10 @@ class Generator {
 
     void tidy_up() const {
       const Range made{first_new_, next_new_ - first_new_};
-      if (made.count == 0 || !load_.checked || !load_.tidies_up || !requests_.peer().decides()) return;
+      if (made.count == 0 || !load_.tidies_up || !requests_.peer().decides()) return;
       const bool stores = requests_.operation() == Operation::store;
       const Tally tally = sweep(requests_.peer(), stores ? Operation::remove : Operation::release, made, number_);
-      if (tally.done != made.count) {
+      if (load_.checked && tally.done != made.count) {
         throw std::runtime_error(requests_.peer().name() + " lost " + std::to_string(made.count - tally.done) + " of " +
                                  std::to_string(made.count) + " keys");
       }
@@ -441,10 +453,16 @@ class Generator {
     for (const Load& load : loads) {
       Result result;
       std::uint64_t batches = 0;
+      std::uint64_t stored_asked = 0;
+      std::uint64_t stored_found = 0;
       for (std::size_t last = i + load.clients; i < last; ++i) {
         batches += after.batches[i] - before.batches[i];
         result.latency.add(progress[i].latency);
+        stored_asked += progress[i].stored_asked;
+        stored_found += progress[i].stored_found;
+        result.new_keys += progress[i].new_keys;
       }
+      if (stored_asked > 0) result.stored_found = static_cast<double>(stored_found) / static_cast<double>(stored_asked);
       const double keys = static_cast<double>(batches * load.requests->batch());
       all_keys += keys;
       result.keys_per_second = keys / time;

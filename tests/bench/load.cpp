@@ -2,7 +2,7 @@
 // One point by hand: load --peer hub --mix thirds --batch 100 --window 64 --clients 4 --entries 1000000. With --rate,
 // of batches a second, or `half` of what is possible, a fixed rate; with --beside one client more, which does that
 // operation as fast as it can. --policy other: libzmq's thread in the hub is scheduled as any other. --reserved no: the
-// hub grows. --tidy no: what clients store stays. --checked no: where entries are evicted.
+// hub grows. --tidy no: what clients store stays. --checked no: where entries are evicted; it stays, too.
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -80,12 +80,13 @@ int main(int argc, char** argv) try {
   if (peer.decides() && !is_filled) fill(peer, catalogue);
   const Requests requests(peer, operation, mix, arguments.number("batch"), catalogue);
   Generator generator(arguments.time("seconds"));
+  const bool tidies_up = is_yes("tidy") && is_yes("checked");
   std::vector<Load> loads{
       {.requests = &requests,
        .clients = arguments.number("clients"),
        .window = arguments.number("window"),
        .checked = is_yes("checked"),
-       .tidies_up = is_yes("tidy")}};
+       .tidies_up = tidies_up}};
   const std::string& rate = arguments.text("rate");
   if (rate == "half") {
     const Result most = generator.run(server.process, loads.front());
@@ -104,7 +105,7 @@ int main(int argc, char** argv) try {
                      .window = peer.replies(beside) ? 256U : 1U,
                      .checked = is_yes("checked"),
                      .yields = true,
-                     .tidies_up = is_yes("tidy")});
+                     .tidies_up = tidies_up});
   }
   std::printf(
       "server's process %d\n  M keys/s   busy  clients  cpu ns/key     p50 us     p99 us   p99.9 us       from         "

@@ -95,12 +95,13 @@ inline Tally sweep(const Peer& peer, Operation operation, Range range, std::uint
   constexpr std::size_t window = 16;
   std::vector<std::uint64_t> keys;
   Tally tally;
+  std::uint64_t number = 0;  // over all of them: what comes under a number that has been before is not stored
   // What does not fill a batch is asked for by itself: a reader knows one size of batch.
   for (const std::size_t size : {batch, static_cast<std::size_t>(range.count % batch)}) {
     std::uint64_t batches = size == 0 ? 0 : size == batch ? range.count / batch : 1;
     if (batches == 0) continue;
     Stream stream(peer, operation, size);
-    for (std::uint64_t in_flight = 0, number = 0; batches > 0 || in_flight > 0 || stream.unsent() > 0;) {
+    for (std::uint64_t in_flight = 0; batches > 0 || in_flight > 0 || stream.unsent() > 0;) {
       while (batches > 0 && in_flight < window && stream.unsent() < 100'000) {
         keys.clear();
         for (std::size_t i = 0; i < size; ++i) keys.push_back(key_of(range.first++));

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The benchmark: installs what is missing, builds (Release), starts every server that it measures itself, on the
-# loopback, and stops it; leaves a table and plots in BUILD_DIR/report. Some 55 minutes, and two cores for itself: the
+# loopback, and stops it; leaves a table and plots in BUILD_DIR/report. Some 70 minutes, and two cores for itself: the
 # servers run on the first, what asks them on the second.
 #   --runs N          how often what is compared is measured, in turn (5)
-#   --seconds S       how long each time (1)
+#   --seconds S       how long each time (1); the grid has many points and takes its own for each
 #   --rows LIST       only these, separated by commas (see the end)
 #   --entries N       size of the catalogue (10000000)
 #   --large N         size of the large one (50000000)
@@ -22,8 +22,8 @@ source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build_dir=${BUILD_DIR:-$source_dir/build-bench}
 
 # Of whole servers, and the others.
-system_rows=(claim claim-new equal-windows match register floors scheduling flood grid)
-all_rows=("${system_rows[@]}" client libzmq micro tables memory turns steady)
+system_rows=(claim claim-new equal-windows match register floors scheduling flood)
+all_rows=("${system_rows[@]}" grid client libzmq micro tables memory turns steady)
 
 usage() {
   sed -n 's/^# \{0,1\}//; 3,/^set /{/^set /!p}' "${BASH_SOURCE[0]}"
@@ -33,6 +33,7 @@ usage() {
 
 runs=5 seconds=1 rows=all entries=10000000 large=50000000 turns=60 windows=1,4,16,64,256
 sizes=10000,100000,1000000,10000000,50000000 judged=10000000 most=20000000 leases=1000000 short='' record=''
+grid=(--seconds 0.25 --keys 1,10,100,1000,10000 --clients 1,4,16 --windows 1,16,64)
 while (($#)); do
   case $1 in
     --short | --record)
@@ -40,6 +41,7 @@ while (($#)); do
       [[ $1 == --short ]] || { record=yes rows=memory,steady; }
       runs=1 seconds=0.2 entries=200000 large=3000000 turns=8 windows=16,64
       sizes=10000,1000000 judged=1000000 most=2000000 leases=100000
+      grid=(--seconds 0.1 --keys 1,100 --clients 1,4 --windows 1,64)
       shift
       continue
       ;;
@@ -145,6 +147,7 @@ if wanted "${system_rows[@]}"; then
   run system --programs "$build_dir" --work "$work" --runs "$runs" --seconds "$seconds" --rows "$rows" \
     --entries "$entries" --large "$large" --windows "$windows"
 fi
+! wanted grid || run grid --programs "$build_dir" --work "$work" --entries "$entries" "${grid[@]}"
 ! wanted client || run client --programs "$build_dir" --work "$work" --runs "$runs" --seconds "$seconds"
 ! wanted libzmq || run libzmq --programs "$build_dir" --work "$work" --runs "$runs" --seconds "$seconds"
 ! wanted micro || run micro --runs "$runs" --sizes "$sizes" --judged "$judged"

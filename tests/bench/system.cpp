@@ -12,12 +12,12 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <sched.h>
 
 #include "arguments.hpp"
+#include "cells.hpp"
 #include "floor.hpp"
 #include "generator.hpp"
 #include "judge.hpp"
@@ -31,25 +31,6 @@ namespace {
 
 constexpr std::size_t many_clients = 4;
 constexpr std::size_t batch = 100;
-
-std::string million(double keys_per_second) { return figure(keys_per_second / 1e6) + " M"; }
-std::string percent(double part) { return figure(100 * part) + " %"; }
-
-/// A latency; where nothing is replied to there is one at a rate only.
-std::string latency(const Result& result, double quantile) {
-  return result.latency.count() > 0 ? figure(result.latency.quantile_us(quantile)) : "-";
-}
-
-const char* name_of(Mix mix) {
-  return mix == Mix::fresh    ? "all new"
-         : mix == Mix::stored ? "all stored"
-         : mix == Mix::leased ? "all leased"
-                              : "thirds";
-}
-const char* name_of(Servers::Wire wire) { return wire == Servers::Wire::tcp ? "tcp" : "ipc"; }
-const char* name_of(Operation operation) {
-  return operation == Operation::claim ? "claim" : operation == Operation::match ? "match" : "register";
-}
 
 /// One that is measured: who is asked, for what, and how.
 struct Contestant {
@@ -119,7 +100,6 @@ class System {
         flood_of_queries(hub);
       }
     }
-    if (wanted("grid")) grid();
   }
 
  private:
@@ -473,70 +453,6 @@ class System {
                   std::to_string(flood.tries - flood.ratios.size()) + " it had time to spare)";
     report_.judge(name + ", of which " + percent(flood.least_done) + " or more were done meanwhile" + counted,
                   at_most(5, " x"), Spread::of(flood.ratios));
-  }
-
-  /// The hub alone, in all the ways in which it is used, one thing varied at a time.
-  void grid() {
-    report_.begin_table("The hub alone, " + entries_text(catalogue_),
-                        {"wire", "operation", "keys a message", "clients", "window", "keys/s", "p50 us", "p99 us",
-                         "p99.9 us", "hub busy", "clients busy", "CPU ns per key"});
-    for (const auto wire : {Servers::Wire::tcp, Servers::Wire::ipc}) {
-      const Server hub = reserved_hub(servers_, catalogue_, wire);
-      const auto points = [&](Operation operation, Mix mix, std::size_t keys,
-                              const std::vector<std::pair<std::size_t, std::size_t>>& clients_and_windows) {
-        const Requests requests(hub.peer(), operation, mix, keys, catalogue_);
-        const std::string name = std::string(name_of(operation)) + ", " + name_of(mix);
-        double rate = 0;  // of the last point
-        for (const auto& [clients, window] : clients_and_windows) {
-          const Result result = generator_.run(hub.process, Load{&requests, clients, window});
-          grid_row(wire, name, keys, clients, window, result);
-          rate = result.keys_per_second;
-        }
-        return rate;
-      };
-      using Points = std::vector<std::pair<std::size_t, std::size_t>>;
-      const Points windows{{many_clients, 1}, {many_clients, 16}, {many_clients, 64}};
-      const Points other_clients{{1, 1}, {1, 16}, {1, 64}, {16, 1}, {16, 16}, {16, 64}};
-      std::ofstream by_batch = report_.plot("batch " + std::string(name_of(wire)));
-      for (const std::size_t keys : {1U, 10U, 100U, 1'000U, 10'000U}) {
-        by_batch << keys << ' ' << points(Operation::claim, Mix::thirds, keys, windows) << '\n';
-        points(Operation::match, Mix::stored, keys, windows);
-        points(Operation::store, Mix::fresh, keys, {{1, 1}, {many_clients, 1}});  // nothing to keep a window of
-      }
-      points(Operation::claim, Mix::thirds, batch, other_clients);
-      points(Operation::match, Mix::stored, batch, other_clients);
-      points(Operation::store, Mix::fresh, batch, {{16, 1}});
-      for (const Mix mix : {Mix::fresh, Mix::stored, Mix::leased}) points(Operation::claim, mix, batch, windows);
-      all_at_once(wire);
-    }
-  }
-
-  /// Claims, matches and registrations of new entries, each of which makes another leave: so some per cent of what is
-  /// asked for as stored is not any more.
-  void all_at_once(Servers::Wire wire) {
-    const Server hub = reserved_hub(servers_, catalogue_, wire, lasting("recency", catalogue_.entries));
-    const Requests claims(hub.peer(), Operation::claim, Mix::thirds, batch, catalogue_);
-    const Requests matches(hub.peer(), Operation::match, Mix::stored, batch, catalogue_);
-    const Requests entries(hub.peer(), Operation::store, Mix::fresh, batch, catalogue_);
-    const std::vector<Load> loads{{.requests = &claims, .clients = many_clients, .window = 16, .checked = false},
-                                  {.requests = &matches, .clients = many_clients, .window = 16, .checked = false},
-                                  {.requests = &entries, .checked = false}};
-    const std::vector<Result> results = generator_.run(hub.process, loads);
-    for (std::size_t i = 0; i < loads.size(); ++i) {
-      grid_row(wire, std::string("all at once, eviction at capacity: ") + name_of(loads[i].requests->operation()),
-               batch, loads[i].clients, loads[i].window, results[i]);
-    }
-  }
-
-  void grid_row(Servers::Wire wire, const std::string& name, std::size_t keys, std::size_t clients, std::size_t window,
-                const Result& result) {
-    report_.row({name_of(wire), name, std::to_string(keys), std::to_string(clients), std::to_string(window),
-                 million(result.keys_per_second), latency(result, 0.5), latency(result, 0.99), latency(result, 0.999),
-                 percent(result.busy), percent(result.clients_busy), figure(result.cpu_ns_per_key)});
-  }
-
-  static std::string entries_text(Catalogue catalogue) {
-    return million(static_cast<double>(catalogue.entries)) + " entries";
   }
 
   struct Filled {

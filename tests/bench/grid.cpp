@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hub alone in all the ways in which it is used: each operation by itself and all at once, with every number of
+// keys a message, of clients and of requests on their way, as fast as it goes and at a fixed rate. See run.sh.
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "arguments.hpp"
+#include "cells.hpp"
+#include "generator.hpp"
+#include "report.hpp"
+#include "reserved_hub.hpp"
+#include "servers.hpp"
+
+namespace bench {
+
+namespace {
+
+/// What a group of clients does; `is_at_rate` where it is asked at a fixed rate, too.
+struct Kind {
+  Operation operation;
+  Mix mix;
+  bool is_at_rate;
+
+  std::string name() const { return std::string(name_of(operation)) + ", " + name_of(mix); }
+};
+
+class Grid {
+ public:
+  explicit Grid(const Arguments& arguments)
+      : servers_(arguments.text("programs"), arguments.text("work")),
+        generator_(arguments.time("seconds")),
+        long_generator_(2 * arguments.time("seconds")),
+        report_(arguments.text("report")),
+        catalogue_{arguments.number("entries"), arguments.number("entries") / 10},
+        keys_(arguments.numbers("keys")),
+        clients_(arguments.numbers("clients")),
+        windows_(arguments.numbers("windows")) {}
+
+  void run() {
+    report_.begin_table("The hub alone, " + entries_text(catalogue_) + ", closed loop",
+                        {"wire", "operation", "keys a message", "clients", "window", "keys/s", "p50 us", "p99 us",
+                         "p99.9 us", "hub busy", "clients busy", "CPU ns per key"});
+    for (const auto wire : {Servers::Wire::tcp, Servers::Wire::ipc}) one_by_one(wire);
+    end_table();
+    report_.begin_table("All at once, with eviction at capacity (recency), " + entries_text(catalogue_) +
+                            ": so many clients claim, as many match, and one registers; closed loop",
+                        {"wire", "keys a message", "clients", "window", "operation", "keys/s", "p50 us", "p99 us",
+                         "p99.9 us", "of the stored keys found", "hub busy", "clients busy", "CPU ns per key"});
+    for (const auto wire : {Servers::Wire::tcp, Servers::Wire::ipc}) all_at_once(wire);
+    end_table();
+    report_.begin_table(
+        "At a fixed rate over tcp, half of what the same clients got done at their best window: a "
+        "latency counts from when a message was due, of a registration until it is found stored",
+        {"operation", "keys a message", "clients", "due, keys/s", "done, keys/s", "of what was due", "p50 us", "p99 us",
+         "p99.9 us", "hub busy", "clients busy"});
+    for (const std::vector<std::string>& row : at_rates_) report_.row(row);
+  }
+
+ private:
+  static constexpr std::array kinds{
+      Kind{Operation::claim, Mix::thirds, true},  Kind{Operation::claim, Mix::fresh, false},
+      Kind{Operation::claim, Mix::stored, false}, Kind{Operation::claim, Mix::leased, false},
+      Kind{Operation::match, Mix::stored, true},  Kind{Operation::store, Mix::fresh, true}};
+
+  void one_by_one(Servers::Wire wire) {
+    const Server hub = reserved_hub(servers_, catalogue_, wire);
+    std::ofstream by_batch = report_.plot("batch " + std::string(name_of(wire)));
+    for (const std::size_t keys : keys_) {
+      for (const Kind& kind : kinds) {
+        const Requests requests(hub.peer(), kind.operation, kind.mix, keys, catalogue_);
+        for (const std::size_t clients : clients_) {
+          const double most = by_window(wire, hub, kind, requests, clients, by_batch);
+          if (kind.is_at_rate && wire == Servers::Wire::tcp) {
+            at_half(hub, "", {Load{&requests, clients}}, {most});
+          }
+        }
+      }
+    }
+  }
+
+  /// The most that so many clients got done, with any window: there is one only where something is replied to.
+  double by_window(Servers::Wire wire, const Server& hub, const Kind& kind, const Requests& requests,
+                   std::size_t clients, std::ofstream& by_batch) {
+    const bool has_window = hub.peer().replies(kind.operation);
+    double most = 0;
+    for (const std::size_t window : has_window ? windows_ : std::vector<std::uint64_t>{1}) {
+      const Result result = measure(generator_, hub, {Load{&requests, clients, window}}).front();
+      most = std::max(most, result.keys_per_second);
+      report_.row({name_of(wire), kind.name(), std::to_string(requests.batch()), std::to_string(clients),
+                   has_window ? std::to_string(window) : "-", million(result.keys_per_second), latency(result, 0.5),
+                   latency(result, 0.99), latency(result, 0.999), percent(result.busy), percent(result.clients_busy),
+                   figure(result.cpu_ns_per_key)});
+      if (kind.operation == Operation::claim && kind.mix == Mix::thirds && clients == 4 && window == 64) {
+        by_batch << requests.batch() << ' ' << result.keys_per_second << '\n';
+      }
+    }
+    return most;
+  }
+
+  /// Claims, matches and registrations of new entries, each of which makes another leave.
+  void all_at_once(Servers::Wire wire) {
+    const Server hub = reserved_hub(servers_, catalogue_, wire, lasting("recency", catalogue_.entries));
+    oldest_ = 0;
+    for (const std::size_t keys : keys_) {
+      const Requests claims(hub.peer(), Operation::claim, Mix::thirds, keys, catalogue_);
+      const Requests matches(hub.peer(), Operation::match, Mix::stored, keys, catalogue_);
+      const Requests entries(hub.peer(), Operation::store, Mix::fresh, keys, catalogue_);
+      for (const std::size_t clients : clients_) {
+        std::vector<Load> loads{{.requests = &claims, .clients = clients, .checked = false},
+                                {.requests = &matches, .clients = clients, .checked = false},
+                                {.requests = &entries, .checked = false}};
+        std::vector<double> most(loads.size());
+        for (const std::size_t window : windows_) {
+          loads[0].window = loads[1].window = window;
+          const std::vector<double> done = all_at_once(wire, hub, loads);
+          most = std::max(most, done, [](const auto& a, const auto& b) { return a[0] + a[1] < b[0] + b[1]; });
+        }
+        if (wire == Servers::Wire::tcp) at_half(hub, "all at once: ", loads, most);
+      }
+    }
+  }
+
+  /// What each group got done. Of large messages each waits for a while.
+  std::vector<double> all_at_once(Servers::Wire wire, const Server& hub, const std::vector<Load>& loads) {
+    const std::vector<Result> results =
+        measure(loads[0].requests->batch() < 1000 ? generator_ : long_generator_, hub, loads);
+    std::vector<double> done;
+    for (std::size_t i = 0; i < loads.size(); ++i) {
+      const Requests& requests = *loads[i].requests;
+      const Result& result = results[i];
+      done.push_back(result.keys_per_second);
+      report_.row({name_of(wire), std::to_string(requests.batch()), std::to_string(loads[0].clients),
+                   std::to_string(loads[0].window), name_of(requests.operation()), million(result.keys_per_second),
+                   latency(result, 0.5), latency(result, 0.99), latency(result, 0.999),
+                   loads[i].is_replied_to() ? percent(result.stored_found) : "-", percent(result.busy),
+                   percent(result.clients_busy), figure(result.cpu_ns_per_key)});
+    }
+    return done;
+  }
+
+  /// Stores again what was evicted for so many entries, which have been removed: the oldest of the catalogue, for a
+  /// query is no use. It also ends the leases that were granted on it since.
+  void restore(const Server& hub, std::uint64_t evicted) {
+    for (std::uint64_t left = std::min(evicted, catalogue_.entries); left > 0;) {
+      const Range range{first_stored + oldest_, std::min(left, catalogue_.entries - oldest_)};
+      sweep(hub.peer(), Operation::store, range, Generator::new_client());
+      const std::uint64_t reader = Generator::new_client();
+      const Clock::time_point end = Clock::now() + std::chrono::minutes{1};
+      while (sweep(hub.peer(), Operation::match, range, reader).found < range.count) {
+        if (Clock::now() > end) throw std::runtime_error("the hub has not stored again what it evicted");
+        std::this_thread::sleep_for(std::chrono::milliseconds{1});
+      }
+      oldest_ = (oldest_ + range.count) % catalogue_.entries;
+      left -= range.count;
+    }
+  }
+
+  /// Asks each group for half of what it got done, if that is anything. These rows are kept for a table of their own.
+  void at_half(const Server& hub, const std::string& prefix, std::vector<Load> loads, const std::vector<double>& most) {
+    std::vector<Load> asked;
+    for (std::size_t i = 0; i < loads.size(); ++i) {
+      loads[i].rate = most[i] / 2 / static_cast<double>(loads[i].requests->batch());
+      if (most[i] > 0) asked.push_back(loads[i]);
+    }
+    if (asked.empty()) throw std::runtime_error("nothing was answered before: at what rate shall it be asked?");
+    const std::vector<Result> results = measure(long_generator_, hub, asked);
+    auto next = results.begin();
+    for (std::size_t i = 0; i < loads.size(); ++i) {
+      const Requests& requests = *loads[i].requests;
+      std::vector<std::string> row{prefix + name_of(requests.operation()), std::to_string(requests.batch()),
+                                   std::to_string(loads[0].clients), million(most[i] / 2)};
+      if (most[i] > 0) {
+        const Result& result = *next++;
+        row.insert(row.end(), {million(result.keys_per_second), percent(result.keys_per_second / (most[i] / 2)),
+                               latency(result, 0.5), latency(result, 0.99), latency(result, 0.999),
+                               percent(result.busy), percent(result.clients_busy)});
+      } else {
+        row.insert(row.end(), 7, "-");
+      }
+      at_rates_.push_back(row);
+    }
+  }
+
+  std::vector<Result> measure(Generator& generator, const Server& hub, const std::vector<Load>& loads) {
+    std::vector<Result> results = generator.run(hub.process, loads);
+    for (std::size_t i = 0; i < loads.size(); ++i) {
+      if (!loads[i].is_replied_to() && !loads[i].checked) restore(hub, results[i].new_keys);
+    }
+    ++points_;
+    measured_ += results.front().to - results.front().from;
+    return results;
+  }
+
+  /// What a table took, with those points at a rate that were measured along with it.
+  void end_table() {
+    report_.note(std::to_string(points_) + " points, with those at a rate, in " +
+                 figure(seconds(Clock::now() - since_)) + " s, of which they were measured for " +
+                 figure(seconds(measured_)) + " s");
+    points_ = 0;
+    measured_ = {};
+    since_ = Clock::now();
+  }
+
+  Servers servers_;
+  Generator generator_;
+  Generator long_generator_;  // a p99 is of more than a few messages then, and of what waits each has its turn
+  Report report_;
+  Catalogue catalogue_;
+  std::vector<std::uint64_t> keys_;
+  std::vector<std::uint64_t> clients_;
+  std::vector<std::uint64_t> windows_;
+  std::vector<std::vector<std::string>> at_rates_;
+  std::uint64_t oldest_ = 0;  // of the catalogue, where entries are evicted: from there on it was stored
+  std::size_t points_ = 0;
+  std::chrono::nanoseconds measured_{};
+  Clock::time_point since_ = Clock::now();
+};
+
+}  // namespace
+
+}  // namespace bench
+
+int main(int argc, char** argv) try {
+  const bench::Arguments arguments(
+      argc, argv,
+      {{"programs", ""},
+       {"report", "."},
+       {"work", "/tmp"},
+       {"seconds", "0.25"},
+       {"entries", "10000000"},
+       {"keys", "1,10,100,1000,10000"},
+       {"clients", "1,4,16"},
+       {"windows", "1,16,64"}});
+  bench::pin_to(bench::client_core);
+  bench::Grid(arguments).run();
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "bench_grid: %s\n", error.what());
+  return 1;
+}

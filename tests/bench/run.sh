@@ -9,7 +9,7 @@
 #   --entries N       size of the catalogue (10000000)
 #   --large N         size of the large one (50000000)
 #   --turns S         how long each run takes in which the hub's turns are measured (60)
-#   --short           everything small and once, in some three minutes; fails when instructions per key, allocations
+#   --short           everything small and once, in some four minutes; fails when instructions per key, allocations
 #                     per key or bytes per entry are more than 5 % above what recorded.txt says. Times are only printed
 #   --record          writes recorded.txt anew
 # From the environment:

@@ -9,8 +9,6 @@
 
 namespace bench {
 
-// How what is measured, and what was done, stands in a table.
-
 inline std::string million(double keys_per_second) { return figure(keys_per_second / 1e6) + " M"; }
 inline std::string percent(double part) { return figure(100 * part) + " %"; }
 inline std::string entries_text(Catalogue catalogue) {
@@ -20,8 +18,8 @@ inline std::string entries_text(Catalogue catalogue) {
 /// A latency, if of those measured one at least was longer: fewer do not say it. Where nothing is replied to there is
 /// one at a rate only.
 inline std::string latency(const Result& result, double quantile) {
-  const double beyond = static_cast<double>(result.latency.count()) * (1 - quantile);
-  return beyond >= 1 ? figure(result.latency.quantile_us(quantile)) : "-";
+  const auto count = static_cast<double>(result.latency.count());
+  return quantile * count + 1 < count ? figure(result.latency.quantile_us(quantile)) : "-";
 }
 
 inline const char* name_of(Mix mix) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -16,6 +17,7 @@
 #include "echo.hpp"
 #include "keys.hpp"
 #include "peers/hub.hpp"
+#include "statistics.hpp"
 
 namespace bench {
 
@@ -57,13 +59,33 @@ class Dealer {
     socket_.send(zmq::const_buffer(last.data(), last.size()), zmq::send_flags::none);
   }
 
-  /// Waits for an answer that must be to so many keys.
+  /// Waits for an answer that must be to so many keys, and reads what it says of each.
   void receive(std::size_t keys) {
     if (options_.frames != 1 && !socket_.recv(in_)) throw std::runtime_error("no answer");
     const std::size_t header = 6 + (options_.frames == 1 ? registry::Envelope::fixed_size : 0);
     if (!socket_.recv(in_) || in_.size() != header + keys) throw std::runtime_error("a wrong answer");
     const auto* statuses = static_cast<const char*>(in_.data()) + header;
-    stored_ += static_cast<std::uint64_t>(std::count(statuses, statuses + keys, 1));
+    const auto stored = std::count(statuses, statuses + keys, 1);
+    asm volatile("" : : "r"(stored));  // read, as far as a compiler can see
+  }
+
+  /// Keeps so many messages on their way for this long, and then waits for the rest; how many were answered. An echo
+  /// that joins its answers must find as many messages as it joins.
+  std::uint64_t pipeline(std::size_t window, std::size_t batch, std::chrono::nanoseconds time) {
+    const std::size_t joined = options_.joined;
+    if (window % joined != 0) throw std::runtime_error("a window that is no multiple of what is joined");
+    const auto end = Clock::now() + time;
+    for (std::size_t i = 0; i < window; ++i) send(batch);
+    std::uint64_t messages = 0;
+    for (std::size_t in_flight = window; in_flight > 0; messages += joined) {
+      receive(joined * batch);
+      if (Clock::now() < end) {
+        for (std::size_t i = 0; i < joined; ++i) send(batch);
+      } else {
+        in_flight -= joined;
+      }
+    }
+    return messages;
   }
 
  private:
@@ -73,7 +95,6 @@ class Dealer {
   registry::Envelope envelope_;
   registry::Bytes frame_, message_;
   zmq::message_t in_;
-  std::uint64_t stored_ = 0;
 };
 
 }  // namespace bench

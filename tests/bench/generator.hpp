@@ -123,7 +123,7 @@ struct Load {
   /// Whether these clients have of their core only what the others leave: what they do shall disturb those in the
   /// server, not here.
   bool yields = false;
-  /// Whether they remove afterwards what they stored, and give back what they were granted.
+  /// Whether they remove afterwards what they stored, and give back the new keys that they were granted.
   bool tidies_up = true;
 
   bool is_replied_to() const { return requests->peer().replies(requests->operation()); }

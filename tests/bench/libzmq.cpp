@@ -15,12 +15,16 @@
 #include <utility>
 #include <vector>
 
+#include <unistd.h>
+
 #include <registry/registry.hpp>
 #include <zmq.hpp>
 
 #include "arguments.hpp"
 #include "dealer.hpp"
 #include "echo.hpp"
+#include "keys.hpp"
+#include "process.hpp"
 #include "report.hpp"
 #include "servers.hpp"
 #include "threads.hpp"
@@ -218,27 +222,11 @@ class Experiments {
 
   Measured measure(const Kind& kind, const Server& echo, std::size_t window) {
     Dealer dealer(*context_, peer_of(echo), 1, kind.options);
-    const std::size_t joined = kind.options.joined;
-    const auto send = [&](std::size_t messages) {
-      for (std::size_t i = 0; i < messages; ++i) dealer.send(kind.batch);
-    };
-    const auto receive = [&] { dealer.receive(joined * kind.batch); };
-    send(joined);  // for which it connects
-    receive();
+    dealer.pipeline(kind.options.joined, kind.batch, {});  // for which it connects
     const auto echo_before = echo.process.cpu_time();
     const auto client_before = cpu_time_of(getpid());
     const auto start = Clock::now();
-    const auto end = start + time_;
-    std::uint64_t messages = 0;
-    send(window);
-    for (std::size_t in_flight = window; in_flight > 0; messages += joined) {
-      receive();
-      if (Clock::now() < end) {
-        send(joined);
-      } else {
-        in_flight -= joined;
-      }
-    }
+    const std::uint64_t messages = dealer.pipeline(window, kind.batch, time_);
     const double time = seconds(Clock::now() - start);
     return {static_cast<double>(messages) / time, seconds(echo.process.cpu_time() - echo_before) / time,
             seconds(cpu_time_of(getpid()) - client_before) / time};

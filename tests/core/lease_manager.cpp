@@ -161,9 +161,9 @@ TEST_CASE("what was renewed was still granted by its request, which may not take
 }
 
 TEST_CASE("holders that look alike at first sight are still told apart") {
-  // The halves of their identities make the same when they are put together.
-  const Holder one = Holder::client({1, 2});
-  const Holder other = Holder::client({2, 1});
+  // The marks that are made of their identities are the same.
+  const Holder one = Holder::client({1, 0});
+  const Holder other = Holder::client({0x9e37'79b9'7f4a'7c14, 1});
   Leases leases(30s, 10);
   CHECK(leases.acquire(5, one, 1, start) == LeaseAnswer::granted);
   CHECK(leases.acquire(5, other, 2, start + 1s) == LeaseAnswer::leased);

@@ -108,7 +108,12 @@ class Run {
   void check_all() {
     std::vector<std::uint64_t> hashes;
     for (Key key = 0; key < keys_; ++key) hashes.push_back(hash(key));
-    registry::detail::look_ahead(table_, hashes, [&](std::size_t key, Number hint) { check(key, hint); });
+    registry::detail::look_ahead(table_, hashes, [&](std::size_t key, Number hint) {
+      check(key, hint);
+      if (!stored.contains(key)) return;
+      ++hints;
+      right_hints += hint == stored[key].number ? 1U : 0U;
+    });
   }
 
   struct Known {
@@ -117,6 +122,8 @@ class Run {
   };
   std::unordered_map<Key, Known> stored, leased;
   std::unordered_map<Key, Number> named;
+  std::size_t hints = 0;  // for stored keys
+  std::size_t right_hints = 0;
   std::size_t taken_over = 0;
   std::size_t came_back = 0;
   bool same = true;
@@ -171,6 +178,8 @@ TEST_CASE("a table holds what maps of stored, leased and named keys would") {
     run.check_all();
     CHECK(run.same);
     CHECK(run.taken_over > 1'000);
+    CHECK(run.hints > 0);
+    CHECK(run.right_hints > run.hints * 9 / 10);
     CHECK(run.came_back > 1'000);
     CHECK_FALSE(run.stored.empty());
     CHECK_FALSE(run.leased.empty());

@@ -459,16 +459,35 @@ TEST_CASE("an index moves as a whole, and leaves an empty one") {
 }
 
 TEST_CASE("an index that has been reserved takes little memory as it grows, and finds all") {
-  constexpr Number size = 2'000'000;
-  Indexed indexed{{}, random_hashes(size, 21)};
-  indexed.index.reserve(size);
-  const Allocations asked = allocations_of([&] {
-    for (Number number = 0; number < size; ++number) indexed.insert(number);
-  });
-  // Otherwise it takes two huge pages at a time; the first chunk is that of a small index, and less than one.
-  CHECK(asked.largest < std::size_t{2} << 20U);
-  CHECK(indexed.count(size) == size);
-  KeyIndex moved = std::move(indexed.index);
-  indexed.index = std::move(moved);
-  CHECK(indexed.count(size) == size);
+  // Most memory for each is needed when all shards have just been split.
+  for (const Number size : {430'000U, 1'700'000U, 2'000'000U, 3'400'000U}) {
+    CAPTURE(size);
+    Indexed indexed{{}, random_hashes(size, 21)};
+    indexed.index.reserve(size);
+    const Allocations asked = allocations_of([&] {
+      for (Number number = 0; number < size; ++number) indexed.insert(number);
+    });
+    // Otherwise it takes two huge pages at a time, or one.
+    CHECK(asked.largest < std::size_t{1} << 20U);
+    CHECK(indexed.count(size) == size);
+    KeyIndex moved = std::move(indexed.index);
+    indexed.index = std::move(moved);
+    CHECK(indexed.count(size) == size);
+  }
+}
+
+TEST_CASE("an index that is in use is reserved no less, and what it has already counts") {
+  constexpr Number size = 1'700'000;
+  for (const Number before : {Number{1}, Number{20'000}, Number{1'000'000}}) {
+    CAPTURE(before);
+    Indexed indexed{{}, random_hashes(size, 22)};
+    for (Number number = 0; number < before; ++number) indexed.insert(number);
+    indexed.index.reserve(size);
+    CHECK(allocations_of([&] { indexed.index.reserve(size); }).total == 0);
+    const Allocations asked = allocations_of([&] {
+      for (Number number = before; number < size; ++number) indexed.insert(number);
+    });
+    CHECK(asked.largest < std::size_t{1} << 20U);
+    CHECK(indexed.count(size) == size);
+  }
 }

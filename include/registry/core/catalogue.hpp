@@ -68,7 +68,7 @@ class Catalogue {
   /// What is stored under the key, or null; valid until the next change.
   const StoredType* find(const K& key) const { return policy_.find(key); }
 
-  /// Whether somebody may be deleting an object of any key: what becomes true only when an entry leaves.
+  /// Whether somebody may be deleting an object of some key; it becomes true only when an entry leaves.
   bool has_held() const noexcept { return holds_.any(); }
 
   /// Whether somebody is deleting an object of this key.

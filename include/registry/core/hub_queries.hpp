@@ -213,6 +213,7 @@ class HubQueries {
     statuses_.assign(keys_.size(), OffloadStatus::leased);
     Decision decision;
     const bool recovering = states_.is_recovering(now);
+    // Granting lets no entry leave and no claim wait, so that this holds for all of them.
     const bool is_plain = !recovering && claims_.empty() && !catalogue_.has_held();
     leases_.ask_for(asker.holder, asker.client(), asker.request, now.lease);
     for_each_key([&](std::size_t i, Hash hash, Number hint) {

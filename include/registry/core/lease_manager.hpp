@@ -168,8 +168,8 @@ class LeaseManager {
   const detail::Lease& lease(Number number) const noexcept { return table_.leases()[number].lease; }
   const Grant& grant(Number number) const noexcept { return grants_[lease(number).grant()]; }
 
-  /// Clients differ in the high half of their identity, their claims in the low one; of whoever chooses its own, in
-  /// both.
+  /// Clients differ in the high half of their identity, their claims in the low one. Whoever chooses its own may make
+  /// both alike: without the first multiplication all of those would have one mark.
   static std::uint32_t mark_of(const Holder& holder) noexcept {
     constexpr std::uint64_t multiplier = 0x9e37'79b9'7f4a'7c15;
     return static_cast<std::uint32_t>((holder.id.low * multiplier ^ holder.id.high) * multiplier >> 32U);

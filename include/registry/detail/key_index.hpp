@@ -68,13 +68,12 @@ class KeyIndex {
 
   std::size_t size() const noexcept { return size_; }
 
-  /// Has the memory that it grows into up to this size, and has touched it.
+  /// Has the memory that it grows into up to this size, and has touched it, but for the first shard's.
   void reserve(std::size_t numbers) {
-    // It is 55 % full on average, between two splits of its shards.
-    const std::size_t groups = numbers / Group::capacity * 100 / 55;
-    const std::size_t chunks = (groups + chunk_groups - 1) / chunk_groups;
-    const std::size_t small_ones = std::min<std::size_t>(chunks_.size(), 2);
-    while (chunks_.size() - small_ones + spare_.size() < chunks) {
+    std::size_t shards = chunks_.empty() ? 1 : 0;
+    for (const Groups& chunk : chunks_) shards += chunk.capacity() / shard_groups;
+    for (const Groups& chunk : spare_) shards += chunk.capacity() / shard_groups;
+    for (; shards < shards_for(numbers); shards += spare_.back().capacity() / shard_groups) {
       spare_.push_back(make_chunk(chunk_groups));
       touch_pages(spare_.back().data(), spare_.back().capacity() * sizeof(Group));
     }
@@ -235,9 +234,9 @@ class KeyIndex {
   /// KiB for 10 million keys, half of a processor's first cache. Of huge pages they leave little over: 25 stay just
   /// below one, as the second chunk must, and 51 take all but 0.4 % of two.
   static constexpr std::size_t shard_groups = 1280;
-  /// Shards lie in chunks, which never move: the first one by itself, the next ones in less than a huge page, for a
-  /// small index lives in caches and would only take more memory in one; the others as they fit into two, so that of
-  /// those little is left over.
+  /// Shards lie in chunks, which never move: the first one by itself, of which no more is touched than is needed; the
+  /// next ones in less than a huge page, for a small index lives in caches and would only take more memory in one; the
+  /// others as they fit into two, so that of those little is left over.
   static constexpr std::size_t page_groups = HugePageAllocator<Group>::page / sizeof(Group);
   static constexpr std::size_t second_chunk_groups = page_groups / shard_groups * shard_groups;
   static constexpr std::size_t chunk_groups = 2 * page_groups;
@@ -264,11 +263,21 @@ class KeyIndex {
   Group* groups_of(Hash hash) const noexcept { return directory_[slot_of(hash)]; }
   Shard& shard_of(Hash hash) noexcept { return shards_[owners_[slot_of(hash)]]; }
 
-  /// From 62 to 84 of 100 places, different for each shard.
+  static constexpr std::size_t least_limit = shard_groups * Group::capacity * 62 / 100;
+  static constexpr std::size_t most_limit = shard_groups * Group::capacity * 84 / 100;
+  /// Between these two, different for each shard.
   static std::size_t limit_of(std::size_t shard) noexcept {
-    const std::size_t places = shard_groups * Group::capacity;
     const std::size_t scattered = shard * 0x9e37'79b9U % 4096;
-    return places * 62 / 100 + places * 22 / 100 * scattered / 4096;
+    return least_limit + (most_limit - least_limit) * scattered / 4096;
+  }
+
+  /// As many shards as so many numbers need, or some more.
+  static std::size_t shards_for(std::size_t numbers) noexcept {
+    numbers += numbers / 32;  // hashes fill some shards more than others
+    std::size_t shards = 1;
+    while (numbers / shards > most_limit) shards *= 2;
+    const std::size_t above = std::max(numbers / shards, least_limit) - least_limit;
+    return shards + shards * above / (most_limit - least_limit);
   }
 
   /// Of the first shard, at each of its sizes. It rises with every one, also to the last: an insert that has enlarged

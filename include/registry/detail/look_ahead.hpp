@@ -14,9 +14,9 @@ namespace registry::detail {
 /// for the table's `find`.
 template <class Table, class Action>
 void look_ahead(const Table& table, std::span<const std::uint64_t> hashes, Action action) {
-  // So many keys of work are about one access to memory; more of them at once no processor keeps.
-  constexpr std::size_t one_access = 14;
   const std::size_t count = hashes.size();
+  // So many keys of work are about one access to memory; more of them at once no processor keeps.
+  const std::size_t one_access = std::min<std::size_t>(14, count);
   const std::uint64_t erasures = table.erasures();
   std::array<typename Table::Home, 16> homes;
   std::array<typename Table::Number, 16> hints;

@@ -84,10 +84,11 @@ class HashMapStorage {
 
   std::size_t size() const noexcept { return table_.size(); }
 
-  /// Takes the memory for so many entries and leases now (24 to 31 and 40 to 47 bytes each, by their number, for keys and values of 8 bytes),
-  /// and touches it, so that the hub does not have to while it serves: the system may take milliseconds for a page that
-  /// is touched for the first time. A storage may grow beyond that; what the hub keeps once for all leases of a
-  /// request, 56 bytes, comes as it is needed. Throws std::bad_alloc; what there is then stays good.
+  /// Takes the memory for so many entries and leases now (24 to 31 and 40 to 47 bytes each, by their number, for keys
+  /// and values of 8 bytes), and touches it, so that the hub does not have to while it serves: the system may take
+  /// milliseconds for a page that is touched for the first time. A storage may grow beyond that; what the hub keeps
+  /// once for all leases of a request, 56 bytes, comes as it is needed. Throws std::bad_alloc; what there is then stays
+  /// good.
   void reserve(std::size_t entries, std::size_t leases) { table_.reserve(entries, leases); }
 
   /// What the hub and the policies of this library share with the storage.

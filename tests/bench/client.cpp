@@ -204,7 +204,7 @@ class Clients {
     for (std::uint64_t run = 0; run < runs_; ++run) {
       const double blocking = is_blocking ? blocking_rate(threads) : 0;
       const double asynchronous = asynchronous_rate(threads, window);
-      const double naive = naive_rate(threads, window);
+      const double naive = naive_rate(*context_, hub(), threads, window, time_);
       report_.row({std::to_string(run + 1), is_blocking ? figure(blocking / 1e6) + " M" : "-",
                    figure(asynchronous / 1e6) + " M", figure(naive / 1e6) + " M"});
       ratios[0].push_back(blocking / naive);
@@ -317,17 +317,6 @@ class Clients {
     work.reset();
     loop.join();
     return calls;
-  }
-
-  double naive_rate(std::size_t threads, std::size_t window) {
-    return rate(threads, time_, [&](std::size_t thread) -> std::function<void()> {
-      auto dealer = std::make_shared<Dealer>(*context_, hub(), thread);
-      for (std::size_t i = 1; i < window; ++i) dealer->send(1);
-      return [dealer] {
-        dealer->send(1);
-        dealer->receive(1);
-      };
-    });
   }
 
   double pipelined_rate(std::size_t batch) {

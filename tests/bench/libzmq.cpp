@@ -204,7 +204,7 @@ class Experiments {
     for (const std::size_t threads : {4U, 16U, 64U}) {
       std::array<std::vector<double>, 6> values;
       for (std::uint64_t run = 0; run < runs_; ++run) {
-        const double apart = rate_apart(echo, threads);
+        const double apart = naive_rate(*context_, peer_of(echo), threads, 1, time_);
         const auto [joined, calls_per_message] = rate_joined(echo, threads);
         const double handed_over = rate_handed_over(threads);
         const std::array all{
@@ -230,15 +230,6 @@ class Experiments {
     const double time = seconds(Clock::now() - start);
     return {static_cast<double>(messages) / time, seconds(echo.process.cpu_time() - echo_before) / time,
             seconds(cpu_time_of(getpid()) - client_before) / time};
-  }
-
-  double rate_apart(const Server& echo, std::size_t threads) {
-    return rate(threads, time_, [&](std::size_t thread) -> std::function<void()> {
-      return [dealer = std::make_shared<Dealer>(*context_, peer_of(echo), thread)] {
-        dealer->send(1);
-        dealer->receive(1);
-      };
-    });
   }
 
   /// And how many calls a message has.

@@ -7,9 +7,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
+#include <zmq.hpp>
+
+#include "dealer.hpp"
+#include "peers/hub.hpp"
 #include "statistics.hpp"
 
 namespace bench {
@@ -38,6 +43,19 @@ inline double rate(std::size_t threads, std::chrono::nanoseconds time,
   stop = true;
   for (std::thread& thread : running) thread.join();
   return static_cast<double>(calls) / seconds(Clock::now() - start);
+}
+
+/// The same where each thread has a socket, and a message for each call of one key, with a window of its own.
+inline double naive_rate(zmq::context_t& context, const Hub& peer, std::size_t threads, std::size_t window,
+                         std::chrono::nanoseconds time) {
+  return rate(threads, time, [&](std::size_t thread) -> std::function<void()> {
+    auto dealer = std::make_shared<Dealer>(context, peer, thread);
+    for (std::size_t i = 1; i < window; ++i) dealer->send(1);
+    return [dealer] {
+      dealer->send(1);
+      dealer->receive(1);
+    };
+  });
 }
 
 }  // namespace bench

@@ -143,8 +143,8 @@ class ZmqHubTransport {
   void interrupt() noexcept { state_->wake_up.signal(); }
 
  private:
-  /// Long enough for what came while the machine was away for some milliseconds.
-  static constexpr int slices_beside_flood = 16;
+  /// Enough for what came in a turn, and no more: the other kind waits for as long.
+  static constexpr int slices_beside_flood = 8;
 
   /// A socket with what is needed to sleep until it has something.
   struct Socket {

@@ -91,6 +91,30 @@ class LoneCalls {
   Random random_{1};
 };
 
+/// The same of an asynchronous client, on the thread that runs its executor.
+class LoneAsynchronousCalls {
+ public:
+  explicit LoneAsynchronousCalls(const Hub& peer)
+      : client_(registry::client<std::uint64_t, std::uint64_t>(
+                    registry::AsioZmqTransport::connect(io_.get_executor(), config_of(peer)))
+                    .build()) {}
+
+  void operator()() {
+    bool is_answered = false;
+    client_.async_can_offload(stored_keys(random_, 1), [&](std::error_code code, const auto& answer) {
+      if (code || answer.already_stored.size() != 1) throw std::runtime_error("an asynchronous call failed");
+      is_answered = true;
+    });
+    while (!is_answered) io_.run_one();
+  }
+
+ private:
+  asio::io_context io_{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work_ = asio::make_work_guard(io_);
+  registry::RegistryClient<std::uint64_t, std::uint64_t, registry::NoMetadata, registry::AsioZmqTransport> client_;
+  Random random_{2};
+};
+
 class Clients {
  public:
   explicit Clients(const Arguments& arguments)
@@ -106,6 +130,7 @@ class Clients {
   /// One call after the other, of one key.
   void lone_calls() {
     LoneCalls call(hub());
+    LoneAsynchronousCalls asynchronous_call(hub());
     // A context each, as the client has one.
     const auto contexts =
         std::array{registry::detail::context_or_own(nullptr), registry::detail::context_or_own(nullptr)};
@@ -117,29 +142,36 @@ class Clients {
         dealer.receive(1);
       };
     };
-    report_.begin_table(
-        "One blocking can_offload of one key, us",
-        {"run", "client, p50", "p99", "bare socket to the hub, p50", "p99", "bare socket to the echo, p50", "p99"});
-    std::array<std::vector<double>, 4> ratios;
-    const std::vector<std::function<void()>> kinds{std::ref(call), round_trip(to_hub), round_trip(to_echo)};
+    report_.begin_table("One blocking can_offload of one key, us",
+                        {"run", "client, p50", "p99", "bare socket to the hub, p50", "p99",
+                         "bare socket to the echo, p50", "p99", "asynchronous client, p50", "p99"});
+    std::array<std::vector<double>, 6> ratios;
+    const std::vector<std::function<void()>> blocking{std::ref(call), round_trip(to_hub), round_trip(to_echo)};
+    std::vector<std::function<void()>> kinds = blocking;
+    kinds.push_back(std::ref(asynchronous_call));
     // Connections are made, and caches filled.
     if (runs_ > 1) latencies(kinds);
     for (std::uint64_t run = 0; run < runs_; ++run) {
       const std::vector<Quantiles> all = latencies(kinds);
-      const auto& [ours, bare, floor] = std::tie(all[0], all[1], all[2]);
+      const auto& [ours, bare, floor, asynchronous] = std::tie(all[0], all[1], all[2], all[3]);
       report_.row({std::to_string(run + 1), figure(ours.p50), figure(ours.p99), figure(bare.p50), figure(bare.p99),
-                   figure(floor.p50), figure(floor.p99)});
+                   figure(floor.p50), figure(floor.p99), figure(asynchronous.p50), figure(asynchronous.p99)});
       ratios[0].push_back(ours.p50 / bare.p50);
       ratios[1].push_back(ours.p99 / bare.p99);
       ratios[2].push_back(ours.p50 / floor.p50);
       ratios[3].push_back(ours.p99 / floor.p99);
+      ratios[4].push_back(asynchronous.p50 / bare.p50);
+      ratios[5].push_back(asynchronous.p99 / bare.p99);
     }
     const std::string name = "one blocking can_offload of one key against a raw zmq round trip of the same bytes ";
     report_.judge(name + "to the hub, p50", at_most(1.05, " x"), Spread::of(ratios[0]));
     report_.judge(name + "to the hub, p99", at_most(1.1, " x"), Spread::of(ratios[1]));
     report_.judge(name + "to an echo, p50", at_most(1.05, " x"), Spread::of(ratios[2]));
     report_.judge(name + "to an echo, p99", at_most(1.1, " x"), Spread::of(ratios[3]));
-    calls_after_a_pause(kinds);
+    const std::string alone = "one call of an asynchronous client, alone, against a raw zmq round trip to the hub, ";
+    report_.judge(alone + "p50", at_most(1.05, " x"), Spread::of(ratios[4]));
+    report_.judge(alone + "p99", at_most(1.1, " x"), Spread::of(ratios[5]));
+    calls_after_a_pause(blocking);
   }
 
   /// What stands in the tables, without what it is compared with, for profile.sh: lines as bench_load has them.

@@ -157,10 +157,13 @@ struct Result {
 /// give back what they were granted and remove what they stored.
 class Generator {
  public:
-  explicit Generator(std::chrono::nanoseconds measured) : measured_(measured) {}
+  explicit Generator(std::chrono::nanoseconds measured,
+                     std::chrono::nanoseconds warm_up = std::chrono::milliseconds{200})
+      : measured_(measured), warm_up_(warm_up) {}
 
   std::vector<Result> run(const Process& server, const std::vector<Load>& loads) {
-    phase_->store(Phase::connect);
+    course_->phase = Phase::connect;
+    course_->measured_from = course_->measured_until = Clock::time_point::max();
     std::vector<Job> jobs;
     for (const Load& load : loads) {
       for (std::size_t i = 0; i < load.clients; ++i) jobs.push_back({&load, i});
@@ -177,7 +180,7 @@ class Generator {
       progress[i].is_watched = !is_all_measured && !jobs[i].load->is_replied_to();
       clients.push_back(Process::fork(client_core, [&, i, number] {
         if (jobs[i].load->yields) yield_core();
-        Client(jobs[i], number, *phase_.operator->(), progress[i]).run();
+        Client(jobs[i], number, course_[0], progress[i]).run();
         return 0;
       }));
     }
@@ -192,21 +195,23 @@ class Generator {
     }
     const auto sample_now = [&] { return sample(server, clients, watches, progress); };
     Sample before = sample_now();
-    phase_->store(Phase::warm_up);
+    course_->phase = Phase::warm_up;
     if (!is_all_measured) {
-      std::this_thread::sleep_for(warm_up);
+      std::this_thread::sleep_for(warm_up_);
+      wait_for_all(clients, progress, [](const Progress& one) { return one.is_warm.load(); });
       before = sample_now();
     }
-    phase_->store(Phase::measure);
+    course_->measured_from = Clock::now();
     std::this_thread::sleep_for(measured_);
     Sample after = sample_now();
-    phase_->store(Phase::stop);
+    course_->measured_until = Clock::now();
+    course_->phase = Phase::stop;
     wait_for_all(clients, progress, [](const Progress& one) { return one.is_done.load(); });
     if (is_all_measured) after = sample_now();
     for (Process& one : watches) {
       if (one.wait() != 0) throw std::runtime_error("what watches a client failed");
     }
-    phase_->store(Phase::tidy_up);
+    course_->phase = Phase::tidy_up;
     for (Process& client : clients) {
       if (client.wait() != 0) throw std::runtime_error("a client failed");
     }
@@ -219,8 +224,16 @@ class Generator {
   static std::uint64_t new_client() { return ++clients_made_; }
 
  private:
-  enum class Phase { connect, warm_up, measure, stop, tidy_up };
-  static constexpr std::chrono::milliseconds warm_up{200};
+  enum class Phase { connect, warm_up, stop, tidy_up };
+
+  /// Where a run has come to, for all that take part.
+  struct Course {
+    std::atomic<Phase> phase;
+    /// Latencies count of what is asked, or at a rate is due, from the one until the other.
+    std::atomic<Clock::time_point> measured_from, measured_until;
+
+    bool measures(Clock::time_point time) const { return time >= measured_from.load() && time < measured_until.load(); }
+  };
 
   struct Job {
     const Load* load;
@@ -230,6 +243,7 @@ class Generator {
   /// What a client tells while it runs.
   struct Progress {
     std::atomic<bool> is_ready;
+    std::atomic<bool> is_warm;  // all that is on the way at a time has been replied to once
     std::atomic<bool> is_done;
     std::atomic<std::uint64_t> batches;  // replied to, or sent
     Histogram latency;
@@ -249,7 +263,7 @@ class Generator {
 
   class Client {
    public:
-    Client(const Job& job, std::uint64_t number, const std::atomic<Phase>& phase, Progress& progress)
+    Client(const Job& job, std::uint64_t number, const Course& course, Progress& progress)
         : load_(*job.load),
           requests_(*load_.requests),
           replies_(load_.is_replied_to()),
@@ -257,7 +271,7 @@ class Generator {
           first_new_(first_new + (number << 30U)),
           next_new_(first_new_),
           next_request_(job.index * requests_.size() / load_.clients),
-          phase_(phase),
+          course_(course),
           progress_(progress),
           stream_(requests_.peer(), requests_.operation(), requests_.batch()) {
       if (load_.rate) {
@@ -268,20 +282,24 @@ class Generator {
 
     void run() {
       progress_.first_key = first_new_;
+      // Who has of the core only what others leave may come to nothing for long, and one has as many on the way at a
+      // rate as it takes.
+      progress_.is_warm = !replies_ || load_.rate || load_.yields;
       progress_.is_ready = true;
       // Not more often: thirty that look leave nothing of their core to whoever makes the others.
-      while (phase_ == Phase::connect) std::this_thread::sleep_for(std::chrono::milliseconds{1});
+      while (course_.phase == Phase::connect) std::this_thread::sleep_for(std::chrono::milliseconds{1});
       due_ = Clock::now() + offset_;
       progress_.first_due = due_;
-      Clock::time_point end = Clock::time_point::max();
       for (Clock::time_point now = Clock::now();;) {
-        if (phase_ < Phase::stop) {
+        const bool is_stopping = course_.phase >= Phase::stop;
+        // At a rate, what is due is asked however late, or a server that stalls in the end would look the better for
+        // it.
+        if (!is_stopping || (load_.rate && due_ < course_.measured_until.load())) {
           ask(now);
         } else if (in_flight_.empty() && stream_.unsent() == 0) {
           break;
-        } else if (end == Clock::time_point::max()) {
-          end = now + std::chrono::seconds{20};
-        } else if (now > end) {
+        }
+        if (is_stopping && now > course_.measured_until.load() + std::chrono::seconds{20}) {
           throw std::runtime_error(
               requests_.peer().name() + " left " + std::to_string(in_flight_.size()) + " requests without a reply");
         }
@@ -302,7 +320,7 @@ class Generator {
       const bool has_stored = next_new_ > first_new_;
       if (!replies_ && load_.checked && has_stored) wait_until_stored(requests_.peer(), next_new_ - 1);
       progress_.is_done = true;
-      while (phase_ != Phase::tidy_up) std::this_thread::sleep_for(std::chrono::milliseconds{1});
+      while (course_.phase != Phase::tidy_up) std::this_thread::sleep_for(std::chrono::milliseconds{1});
       tidy_up();
     }
 
@@ -310,14 +328,15 @@ class Generator {
     static constexpr std::size_t most_unsent = std::size_t{1} << 18U;
 
     void ask(Clock::time_point now) {
-      while (stream_.unsent() < most_unsent && (load_.rate ? due_ <= now : in_flight_.size() < load_.window)) {
+      const Clock::time_point due = std::min(now, course_.measured_until.load());
+      while (stream_.unsent() < most_unsent && (load_.rate ? due_ <= due : in_flight_.size() < load_.window)) {
         const Asked asked = requests_.append(next_request_++, number_, ++sent_, next_new_, stream_.out());
         asked_.fresh += asked.fresh;
         asked_.stored += asked.stored;
         asked_.leased += asked.leased;
         const Clock::time_point since = std::exchange(due_, due_ + between_);
         if (replies_) {
-          in_flight_.push_back({load_.rate ? since : now, phase_ == Phase::measure});
+          in_flight_.push_back(load_.rate ? since : now);
         } else {
           progress_.batches.fetch_add(1, std::memory_order_relaxed);
         }
@@ -327,15 +346,16 @@ class Generator {
     void note(std::uint64_t done, Clock::time_point now) {
       for (std::uint64_t i = 0; i < done; ++i) {
         if (in_flight_.empty()) throw std::runtime_error(requests_.peer().name() + " replied more than was asked");
-        if (in_flight_.front().measured) progress_.latency.add(now - in_flight_.front().since);
+        if (course_.measures(in_flight_.front())) progress_.latency.add(now - in_flight_.front());
         in_flight_.pop_front();
       }
-      progress_.batches.fetch_add(done, std::memory_order_relaxed);
+      const std::uint64_t before = progress_.batches.fetch_add(done, std::memory_order_relaxed);
+      if (before < load_.window && before + done >= load_.window) progress_.is_warm = true;
     }
 
     std::optional<std::chrono::nanoseconds> time_to_sleep(Clock::time_point now) const {
       constexpr std::chrono::nanoseconds most = std::chrono::milliseconds{100};
-      if (!load_.rate || phase_ >= Phase::stop) return most;
+      if (!load_.rate || course_.phase >= Phase::stop) return most;
       return std::clamp<std::chrono::nanoseconds>(due_ - now, std::chrono::nanoseconds{0}, most);
     }
 
@@ -373,11 +393,6 @@ class Generator {
       }
     }
 
-    struct InFlight {
-      Clock::time_point since;
-      bool measured;
-    };
-
     const Load& load_;
     const Requests& requests_;
     bool replies_;
@@ -385,13 +400,13 @@ class Generator {
     std::uint64_t first_new_;
     std::uint64_t next_new_;
     std::size_t next_request_;
-    const std::atomic<Phase>& phase_;
+    const Course& course_;
     Progress& progress_;
     Stream stream_;
     std::chrono::nanoseconds between_{};
     std::chrono::nanoseconds offset_{};
     Clock::time_point due_;
-    std::deque<InFlight> in_flight_;
+    std::deque<Clock::time_point> in_flight_;  // when they were sent, or due
     std::uint64_t sent_ = 0;
     Asked asked_;
   };
@@ -400,15 +415,13 @@ class Generator {
   void watch(const Load& load, std::uint64_t number, Progress& progress) const {
     if (!load.requests->are_new()) throw std::runtime_error("of what is not replied to only new keys can be watched");
     StoredWatch watch(load.requests->peer(), load.requests->batch(), progress.first_key, number);
-    std::optional<Clock::time_point> measured_from;
     Clock::time_point last_progress = Clock::now();
     for (std::uint64_t stored = 0; !progress.is_done || stored < progress.batches;) {
-      if (!measured_from && phase_[0] >= Phase::measure) measured_from = Clock::now();
       const std::uint64_t before = std::exchange(stored, watch.look(progress.batches));
       const Clock::time_point now = Clock::now();
       for (std::uint64_t i = before; load.rate && i < stored; ++i) {
         const auto due = progress.first_due.load() + load.between() * static_cast<std::int64_t>(i);
-        if (measured_from && due >= *measured_from) progress.latency.add(now - due);
+        if (course_->measures(due)) progress.latency.add(now - due);
       }
       progress.stored = stored;
       if (stored > before) last_progress = now;
@@ -479,7 +492,8 @@ class Generator {
   }
 
   std::chrono::nanoseconds measured_;
-  Shared<std::atomic<Phase>> phase_;
+  std::chrono::nanoseconds warm_up_;
+  Shared<Course> course_;
   /// Of all generators: a server takes what a client of the same number sends for what it has had.
   static inline std::uint64_t clients_made_ = 1;
 };

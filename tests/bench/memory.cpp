@@ -57,9 +57,9 @@ struct Growth {
 };
 
 /// In a process of its own, whose memory is otherwise nothing. Of what has been claimed all is registered, so that no
-/// lease is left; in the end so many other keys are leased, which the last step then counts as well.
+/// lease is left; besides, so many other keys are leased at every step.
 template <class MakePolicy>
-Growth grow(std::uint64_t most, MakePolicy make_policy, std::uint64_t leases_at_last = 0) {
+Growth grow(std::uint64_t most, MakePolicy make_policy, std::uint64_t leases_a_step) {
   const Shared<Growth> growth;
   const int status = Process::fork(server_core, [&] {
                        InProcessHub hub(make_policy());
@@ -69,7 +69,7 @@ Growth grow(std::uint64_t most, MakePolicy make_policy, std::uint64_t leases_at_
                        const double before = memory("VmRSS");
                        for (std::size_t i = 0; i < most / step; ++i) {
                          hub.store({first_stored + i * step, step});
-                         if (i + 1 == most / step) hub.lease({first_leased, leases_at_last}, 1);
+                         hub.lease({first_leased + i * leases_a_step, leases_a_step}, 1);
                          growth->bytes[i] = memory("VmRSS") - before;
                          growth->peak[i] = memory("VmHWM") - before;
                        }
@@ -90,9 +90,9 @@ void run(const Arguments& arguments) {
     std::string name;
     Growth grown, leased = {};
   };
-  // Without leases in the end, and with a tenth as many other keys leased.
+  // Without leases, and with a tenth as many other keys leased.
   const auto variant = [&](const char* name, auto make_policy) {
-    return Variant{name, grow(most, make_policy), grow(middle, make_policy, middle / 10)};
+    return Variant{name, grow(most, make_policy, 0), grow(most, make_policy, step / 10)};
   };
   const Variant none = variant("none", [] { return registry::NoEviction(Plain{fixed_seed}); });
   const Variant recency = variant("recency", [&] { return registry::RecencyEviction(Plain{fixed_seed}, most); });
@@ -104,12 +104,18 @@ void run(const Arguments& arguments) {
   report.begin_table(
       "Memory, 8-byte keys and values (tail: with PositionMetadata): bytes per entry, and the peak as a "
       "multiple of the final size",
-      {"eviction", "at " + size, "a tenth as many other keys leased", "most, at " + sizes, "peak, at most"});
+      {"eviction", "at " + size, "most, at " + sizes, "peak, at most", "a tenth as many leased, at " + size, "most",
+       "peak, at most"});
   std::ofstream recorded(arguments.text("report") + "/recorded-memory.txt");
   for (const Variant* one : {&none, &recency, &tail}) {
     const auto& [name, grown, leased] = *one;
-    report.row(
-        {name, figure(grown.at(middle)), figure(leased.at(middle)), figure(grown.worst()), figure(grown.worst_peak())});
+    std::vector<std::string> cells{name};
+    for (const Growth* growth : {&grown, &leased}) {
+      for (const double value : {growth->at(middle), growth->worst(), growth->worst_peak()}) {
+        cells.push_back(figure(value));
+      }
+    }
+    report.row(cells);
     std::ofstream plot = report.plot("memory " + name);
     for (std::size_t i = 0; i < grown.steps; ++i) plot << (i + 1) * step << ' ' << grown.at((i + 1) * step) << '\n';
     recorded << "bytes-per-entry-" << name << ' ' << grown.at(most) << '\n'
@@ -124,8 +130,10 @@ void run(const Arguments& arguments) {
   };
   constexpr std::size_t metadata = sizeof(registry::PositionMetadata);
   judge_both("no metadata, eviction off", at_most(28, " B"), none);
-  judge("the same without leases at every size, " + sizes, at_most(36, " B"), none.grown.worst());
-  judge("the same, peak while growing against the final size", at_most(1.25, " x"), none.grown.worst_peak());
+  judge("no metadata, eviction off, no lease left, at every size, " + sizes, at_most(36, " B"), none.grown.worst());
+  judge("at every size with a tenth as many other keys leased", at_most(36, " B"), none.leased.worst());
+  judge("peak while growing against the final size, no lease left", at_most(1.25, " x"), none.grown.worst_peak());
+  judge("peak while growing with a tenth as many other keys leased", at_most(1.25, " x"), none.leased.worst_peak());
   judge_both("recency eviction", at_most(56, " B"), recency);
   judge_both("tail eviction, PositionMetadata (" + std::to_string(metadata) + " B in memory)",
              at_most(56.0 + metadata, " B"), tail);

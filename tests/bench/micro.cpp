@@ -6,12 +6,16 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <limits>
 #include <map>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <unistd.h>
+
+#include <registry/detail/huge_pages.hpp>
+#include <registry/detail/prefetch.hpp>
 
 #include "arguments.hpp"
 #include "floor.hpp"
@@ -59,6 +63,31 @@ Figures measure(std::uint64_t entries, std::uint64_t runs, FloorProcess& floor) 
   phases.hub(each);
   phases.eviction(each);
   return figures;
+}
+
+/// What limits every look-up in a table that no cache holds: nanoseconds for a line anywhere in 256 MiB, fetched so
+/// many ahead, at the best number of them.
+double random_line_ns() {
+  struct alignas(64) Line {
+    std::uint64_t number = 1;
+  };
+  constexpr std::uint64_t count = std::uint64_t{256} << 20U >> 6U;
+  std::vector<Line, registry::detail::HugePageAllocator<Line>> lines(count);
+  double best = std::numeric_limits<double>::infinity();
+  for (const std::uint64_t ahead : {8U, 12U, 16U, 24U, 32U, 64U}) {
+    const auto line = [&](std::uint64_t i) -> const Line& { return lines[key_of(i) % count]; };
+    constexpr std::uint64_t reads = 4'000'000;
+    std::uint64_t sum = 0;
+    const auto start = thread_cpu_time();
+    for (std::uint64_t i = 0; i < reads; ++i) {
+      registry::detail::prefetch_line(&line(i + ahead));
+      sum += line(i).number;
+    }
+    const double ns = 1e9 * seconds(thread_cpu_time() - start) / static_cast<double>(reads);
+    if (sum != reads) throw std::runtime_error("a line was read wrongly");
+    best = std::min(best, ns);
+  }
+  return best;
 }
 
 /// One phase of the hub, for profile.sh: lines as bench_load has them.
@@ -109,6 +138,9 @@ void run(const Arguments& arguments) {
                      figure(Spread::of(lookup).median) + " ns here)",
                  at_most(25.0 / 12.0, " x"), Spread::of(ratios));
   }
+  std::vector<double> line_ns;
+  for (std::uint64_t run = 0; run < arguments.number("runs"); ++run) line_ns.push_back(random_line_ns());
+  report.note("A random line of 256 MiB, fetched ahead: " + figure(Spread::of(line_ns)) + " ns");
   report.begin_table("The parts of a hub, in batches of 100 keys; columns: entries", columns);
   for (const std::string& name : all.front().names()) {
     std::vector<std::string> cells{name};

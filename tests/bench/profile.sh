@@ -54,7 +54,8 @@ flags_of() {
     four-clients) echo load "${ten[@]}" --window 16 --clients 4 ;;
     flood) echo load "${ten[@]}" --window 64 --clients 1 --rate half --beside store ;;
     flood-of-queries)
-      echo load "${ten[@]}" --operation store --mix fresh --window 1 --clients 1 --rate half --beside claim
+      echo load "${ten[@]}" --operation store --mix fresh --window 1 --clients 1 --rate half --beside claim \
+        --beside-batch 1000
       ;;
     lone) echo "${client[@]}" lone ;;
     asynchronous) echo "${client[@]}" pipelined --batch 100 ;;

@@ -19,6 +19,7 @@ namespace bench {
 
 /// A number with three significant digits, as it stands in a table.
 inline std::string figure(double value) {
+  if (!std::isfinite(value)) return "-";
   char text[32];
   const int digits = value == 0 ? 0 : static_cast<int>(std::floor(std::log10(std::fabs(value))));
   std::snprintf(text, sizeof text, "%.*f", std::clamp(2 - digits, 0, 4), value);

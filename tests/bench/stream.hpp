@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -121,12 +122,16 @@ inline Tally sweep(const Peer& peer, Operation operation, Range range, std::uint
 /// Waits until a server that does not reply to `store` has stored the key of this number, which somebody sent it.
 inline void wait_until_stored(const Peer& peer, std::uint64_t number) {
   const Clock::time_point end = Clock::now() + std::chrono::minutes{2};
-  while (sweep(peer, Operation::match, {number, 1}, 1).found == 0) {
+  constexpr std::uint64_t somebody_else = 1;
+  Stream stream(peer, Operation::match, 1);
+  for (std::uint64_t asked = 0;; std::this_thread::sleep_for(std::chrono::milliseconds{1})) {
+    stream.ask(std::array{key_of(number)}, somebody_else, ++asked);
+    while (stream.advance() == 0) stream.wait(std::nullopt);
+    if (stream.tally().found > 0) return;
     if (Clock::now() > end) {
       throw std::runtime_error(
           peer.name() + " has not stored within 2 minutes what was sent last: key " + std::to_string(number));
     }
-    std::this_thread::sleep_for(std::chrono::microseconds{200});
   }
 }
 

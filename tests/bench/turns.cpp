@@ -198,19 +198,24 @@ Run measure(const Workload& workload, Memory memory, Turns& turns, Began began) 
   Process registering =
       Process::fork(client_core, [&] { return register_in_turn(peer, workload.capacity, stop[0], registered[0]); });
   Generator(workload.time * 3 / 4).run(hub, Load{&claims, 2, 16, std::nullopt, false});
-  stop[0] = true;
-  if (registering.wait() != 0) throw std::runtime_error("the client that registers failed");
-  const double registering_for = seconds(Clock::now() - registering_since);
 
-  // Leases that end together, and queries that must not notice.
+  // Beside it leases that end together, and queries that must not notice.
   std::this_thread::sleep_for(lease_ttl);
   const auto start = Clock::now();
-  sweep(peer, Operation::claim, {first_leased, workload.leases}, 3);
+  const std::uint64_t granted = sweep(peer, Operation::claim, {first_leased, workload.leases}, 3).granted;
   const double granted_within_s = seconds(Clock::now() - start);
+  if (granted != workload.leases) {
+    throw std::runtime_error("of " + std::to_string(workload.leases) +
+                             " leases that were to end together the hub has " + "granted " + std::to_string(granted));
+  }
   const Requests single(peer, Operation::claim, Mix::leased, batch, known);
   Generator(std::max<std::chrono::nanoseconds>(workload.time / 4, lease_ttl + std::chrono::seconds{1}))
       .run(hub, Load{&single, 1, 1, std::nullopt, false});
+  stop[0] = true;
+  if (registering.wait() != 0) throw std::runtime_error("the client that registers failed");
+  const double registering_for = seconds(Clock::now() - registering_since);
   turns.is_over = true;
+  wait_until_stored(peer, first_stored + (registered[0] - 1) % (2 * workload.capacity));
   const std::uint64_t stored = sweep(peer, Operation::match, {first_stored, 2 * workload.capacity}, 2).found;
   hub.stop();
   if (stored != workload.capacity || registered[0] <= workload.capacity) {

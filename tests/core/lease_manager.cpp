@@ -316,7 +316,12 @@ TEST_CASE("a lease for which there is no memory leaves nothing behind") {
 TEST_CASE("a renewal for which there is no memory changes nothing") {
   Leases leases(30s, 1000);
   leases.acquire(5, one_holder, 1, start);
-  CHECK(fails_with_allocations(0, [&] { leases.renew(5, one_holder, 2, start + 10s); }));
+  SECTION("by its name") {
+    CHECK(fails_with_allocations(0, [&] { leases.renew(5, one_holder, 2, start + 10s); }));
+  }
+  SECTION("because its holder asks for it again") {
+    CHECK(fails_with_allocations(0, [&] { leases.acquire(5, one_holder, 2, start + 10s); }));
+  }
   CHECK(leases.next_deadline() == start + 30s);
   CHECK(leases.stats().renewed == 0);
   CHECK(leases.withdraw(5, one_holder, 1, start + 10s));

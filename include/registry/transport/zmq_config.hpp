@@ -108,7 +108,7 @@ struct ZmqHubConfig {
   /// more than that for each answer of the mark.
   std::size_t max_envelope_bytes = 4096;
   /// For how long queries are answered while registrations wait, and the other way round, before the other kind has its
-  /// turn; sixteen times as long for a kind that keeps up beside one that does not: see ZmqHubTransport::drain. Longer
+  /// turn; eight times as long for a kind that keeps up beside one that does not: see ZmqHubTransport::drain. Longer
   /// saves little.
   std::chrono::nanoseconds slice = std::chrono::microseconds{200};
   /// How often an idle query connection is checked, so that a frozen client is noticed; nothing: never. A vanished one

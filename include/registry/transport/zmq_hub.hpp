@@ -78,44 +78,49 @@ class ZmqHubTransport {
   }
 
   /// Hands over what has come: a query, a registration, a query and so on, until there is no more or each kind has had
-  /// its time: a slice, but more for the kind that got through its messages the last time where the other did not, so
-  /// that a flood of one kind does not keep the other waiting; and where neither did, more for queries, whose callers
-  /// wait. What the handler is given is valid during its call. Throws RegistryError{TransportError} if the context was
-  /// terminated, and what the handler throws.
+  /// its time: a slice, but more for the kind that keeps up where the other does not, so that a flood of one kind does
+  /// not keep the other waiting; and where neither does, more for queries, whose callers wait. What the handler is
+  /// given is valid during its call. Throws RegistryError{TransportError} if the context was terminated, and what the
+  /// handler throws.
   template <class Clock = std::chrono::steady_clock, HubHandler H>
   void drain(H& handler) {
     using Duration = typename Clock::duration;
+    State& state = *state_;
     // By time, not by number: a registration may take the hub ten times as long as a query, or a tenth of it.
-    const auto slice = std::min<Duration>(state_->config.slice, Duration::max() / slices_beside_flood);
-    const auto slices = [](bool has_left, bool other_has_left) {
-      return !has_left && other_has_left ? slices_beside_flood : 1;
-    };
-    const bool has_queries = state_->has_queries_left;
-    const bool has_registrations = state_->has_registrations_left;
-    Duration queries = slice * (has_queries && has_registrations ? 2 : slices(has_queries, has_registrations));
-    Duration registrations = slice * slices(has_registrations, has_queries);
+    const auto slice = std::min<Duration>(state.config.slice, Duration::max() / slices_beside_flood);
+    const bool queries_first = keeps_up(state.queries_behind, state.registrations_behind);
+    const bool registrations_first = keeps_up(state.registrations_behind, state.queries_behind);
     constexpr auto over = Duration::zero();
-    auto start = Clock::now();
+    const bool are_both_behind = state.queries_behind > over && state.registrations_behind > over;
+    Duration queries = slice * (queries_first ? slices_beside_flood : are_both_behind && !registrations_first ? 2 : 1);
+    Duration registrations = slice * (registrations_first ? slices_beside_flood : 1);
+    const auto begin = Clock::now();
+    auto start = begin;
     bool had_queries = false;
     bool had_registrations = false;
-    const auto spend = [&](Duration& rest, bool& has_left, bool& had, bool came) {
+    const auto spend = [&](Duration& rest, bool& had, bool came) {
       const auto end = Clock::now();
       rest = came ? rest - (end - start) : over;
-      has_left = came;
       had = had || came;
       start = end;
+      return came;
     };
+    bool has_queries_left = false;
+    bool has_registrations_left = false;
     while (queries > over || registrations > over) {
-      if (queries > over) spend(queries, state_->has_queries_left, had_queries, hand_over_query(handler));
+      if (queries > over) has_queries_left = spend(queries, had_queries, hand_over_query(handler));
       if (registrations > over) {
-        spend(registrations, state_->has_registrations_left, had_registrations, hand_over_registration(handler));
+        has_registrations_left = spend(registrations, had_registrations, hand_over_registration(handler));
       }
     }
+    const auto add = [&](std::chrono::nanoseconds& behind, bool has_left) {
+      behind = has_left ? std::min<std::chrono::nanoseconds>(behind + (start - begin), patience) : over;
+    };
+    add(state.queries_behind, has_queries_left);
+    add(state.registrations_behind, has_registrations_left);
     // Beside a flood this thread would keep a core that libzmq's shares for as long as it may, some milliseconds, and
     // whoever asks would wait for that, there and back.
-    if (had_queries && had_registrations && (state_->has_queries_left || state_->has_registrations_left)) {
-      std::this_thread::yield();
-    }
+    if (had_queries && had_registrations && (has_queries_left || has_registrations_left)) std::this_thread::yield();
   }
 
   /// False if the recipient is gone, or has not read as much as it may; the answer is given up then, whole. Throws
@@ -145,6 +150,13 @@ class ZmqHubTransport {
  private:
   /// Enough for what came in a turn, and no more: the other kind waits for as long.
   static constexpr int slices_beside_flood = 8;
+  /// What keeps up may be held up, by the system for instance, and has so long to get through what came meanwhile.
+  static constexpr std::chrono::milliseconds patience{100};
+
+  /// Whether a kind of messages, of which some have been left for so long, is no flood while the other is.
+  static bool keeps_up(std::chrono::nanoseconds behind, std::chrono::nanoseconds other) noexcept {
+    return behind < other && behind < patience;
+  }
 
   /// A socket with what is needed to sleep until it has something.
   struct Socket {
@@ -277,8 +289,8 @@ class ZmqHubTransport {
     detail::PendingBytes pending;
     Socket queries;
     Socket registrations;
-    bool has_queries_left = false;  // when their time was over; so it may be, at least
-    bool has_registrations_left = false;
+    /// For how long some of them have been left in every turn when their time was over.
+    std::chrono::nanoseconds queries_behind{}, registrations_behind{};
     detail::Outbox outbox;
     detail::WakeUp wake_up;
     ZmqEndpoints endpoints;

@@ -84,7 +84,7 @@ class Redis : public Peer {
       "local answer = {}\n"
       "local set = redis.call\n"
       "for i = 1, #KEYS do\n"
-      "  answer[i] = set('SET', KEYS[i], ARGV[1], 'NX', 'PX', 3600000) and 'G' or 'T'\n"
+      "  answer[i] = set('SET', KEYS[i], ARGV[1], 'NX', 'PX', '3600000') and 'G' or 'T'\n"
       "end\n"
       "return table.concat(answer)";
 

@@ -113,14 +113,17 @@ class ZmqHubTransport {
         has_registrations_left = spend(registrations, had_registrations, hand_over_registration(handler));
       }
     }
-    const auto add = [&](std::chrono::nanoseconds& behind, bool has_left) {
-      behind = has_left ? std::min<std::chrono::nanoseconds>(behind + (start - begin), patience) : over;
+    const auto add = [&](std::chrono::nanoseconds& time, bool goes_on) {
+      time = goes_on ? std::min<std::chrono::nanoseconds>(time + (start - begin), patience) : over;
     };
     add(state.queries_behind, has_queries_left);
     add(state.registrations_behind, has_registrations_left);
     // Beside a flood this thread would keep a core that libzmq's shares for as long as it may, some milliseconds, and
-    // whoever asks would wait for that, there and back.
-    if (had_queries && had_registrations && (has_queries_left || has_registrations_left)) std::this_thread::yield();
+    // whoever asks would wait for that, there and back. Where nobody has asked lately it may: changes of threads cost.
+    add(state.unasked, !had_queries);
+    if (state.unasked < patience && had_registrations && (has_queries_left || has_registrations_left)) {
+      std::this_thread::yield();
+    }
   }
 
   /// False if the recipient is gone, or has not read as much as it may; the answer is given up then, whole. Throws
@@ -291,6 +294,8 @@ class ZmqHubTransport {
     Socket registrations;
     /// For how long some of them have been left in every turn when their time was over.
     std::chrono::nanoseconds queries_behind{}, registrations_behind{};
+    /// For how long no query has come in any turn.
+    std::chrono::nanoseconds unasked = patience;
     detail::Outbox outbox;
     detail::WakeUp wake_up;
     ZmqEndpoints endpoints;

@@ -282,8 +282,8 @@ class Generator {
 
     void run() {
       progress_.first_key = first_new_;
-      // Who has of the core only what others leave may come to nothing for long, and one has as many on the way at a
-      // rate as it takes.
+      // Not waited for: who has of the core only what others leave may get nothing for long, and at a rate there is no
+      // window to fill.
       progress_.is_warm = !replies_ || load_.rate || load_.yields;
       progress_.is_ready = true;
       // Not more often: thirty that look leave nothing of their core to whoever makes the others.
@@ -355,7 +355,7 @@ class Generator {
 
     std::optional<std::chrono::nanoseconds> time_to_sleep(Clock::time_point now) const {
       constexpr std::chrono::nanoseconds most = std::chrono::milliseconds{100};
-      if (!load_.rate || course_.phase >= Phase::stop) return most;
+      if (!load_.rate || due_ >= course_.measured_until.load()) return most;
       return std::clamp<std::chrono::nanoseconds>(due_ - now, std::chrono::nanoseconds{0}, most);
     }
 
@@ -436,9 +436,11 @@ class Generator {
 
   template <class Predicate>
   static void wait_for_all(std::vector<Process>& clients, const Shared<Progress>& progress, Predicate predicate) {
+    const Clock::time_point end = Clock::now() + std::chrono::minutes{3};
     for (std::size_t i = 0; i < clients.size(); ++i) {
       while (!predicate(progress[i])) {
         if (clients[i].ended()) throw std::runtime_error("a client failed");
+        if (Clock::now() > end) throw std::runtime_error("a client got nowhere for 3 minutes");
         std::this_thread::sleep_for(std::chrono::microseconds{100});
       }
     }

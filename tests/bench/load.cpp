@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One point by hand: load --peer hub --mix thirds --batch 100 --window 64 --clients 4 --entries 1000000. With --rate,
 // of batches a second, or `half` of what is possible, a fixed rate; with --beside one client more, which does that
-// operation as fast as it can, --beside-batch keys at a time. --policy other: libzmq's thread in the hub is scheduled
+// operation as fast as it can. --policy other: libzmq's thread in the hub is scheduled
 // as any other. --reserved no: the hub grows. --tidy no: what clients store stays. --checked no: where entries are
 // evicted; it stays, too.
 #include <cstdio>
@@ -23,13 +23,25 @@ int main(int argc, char** argv) try {
   using namespace bench;
   const Arguments arguments(
       argc, argv,
-      {{"peer", "hub"},        {"operation", "claim"}, {"mix", "thirds"},
-       {"batch", "100"},       {"window", "64"},       {"clients", "4"},
-       {"rate", ""},           {"beside", ""},         {"beside-batch", "100"},
-       {"entries", "1000000"}, {"leases", "100000"},   {"seconds", "1"},
-       {"runs", "3"},          {"eviction", "none"},   {"capacity", "2000000000"},
-       {"reserved", "yes"},    {"checked", "yes"},     {"tidy", "yes"},
-       {"wire", "tcp"},        {"policy", "batch"}});
+      {{"peer", "hub"},
+       {"operation", "claim"},
+       {"mix", "thirds"},
+       {"batch", "100"},
+       {"window", "64"},
+       {"clients", "4"},
+       {"rate", ""},
+       {"beside", ""},
+       {"entries", "1000000"},
+       {"leases", "100000"},
+       {"seconds", "1"},
+       {"runs", "3"},
+       {"eviction", "none"},
+       {"capacity", "2000000000"},
+       {"reserved", "yes"},
+       {"checked", "yes"},
+       {"tidy", "yes"},
+       {"wire", "tcp"},
+       {"policy", "batch"}});
   const std::string programs = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "../..";
   const Servers servers(programs, std::filesystem::temp_directory_path());
   enum class Kind { hub, echo, memcached, redis, redis_lua };
@@ -89,7 +101,7 @@ int main(int argc, char** argv) try {
     const Mix mix_beside = beside == Operation::store   ? Mix::fresh
                            : beside == Operation::match ? Mix::stored
                                                         : Mix::thirds;
-    flood.emplace(peer, beside, mix_beside, arguments.number("beside-batch"), catalogue);
+    flood.emplace(peer, beside, mix_beside, arguments.number("batch"), catalogue);
     loads.push_back({.requests = &*flood,
                      .window = peer.replies(beside) ? 256U : 1U,
                      .checked = is_yes("checked"),

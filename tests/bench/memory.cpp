@@ -131,9 +131,12 @@ void run(const Arguments& arguments) {
   constexpr std::size_t metadata = sizeof(registry::PositionMetadata);
   judge_both("no metadata, eviction off", at_most(28, " B"), none);
   judge("no metadata, eviction off, no lease left, at every size, " + sizes, at_most(36, " B"), none.grown.worst());
-  judge("at every size with a tenth as many other keys leased", at_most(36, " B"), none.leased.worst());
-  judge("peak while growing against the final size, no lease left", at_most(1.25, " x"), none.grown.worst_peak());
-  judge("peak while growing with a tenth as many other keys leased", at_most(1.25, " x"), none.leased.worst_peak());
+  judge("no metadata, eviction off, at every size, with a tenth as many other keys leased", at_most(36, " B"),
+        none.leased.worst());
+  judge("no metadata, eviction off, peak while growing against the final size, no lease left", at_most(1.25, " x"),
+        none.grown.worst_peak());
+  judge("no metadata, eviction off, peak while growing with a tenth as many other keys leased", at_most(1.25, " x"),
+        none.leased.worst_peak());
   judge_both("recency eviction", at_most(56, " B"), recency);
   judge_both("tail eviction, PositionMetadata (" + std::to_string(metadata) + " B in memory)",
              at_most(56.0 + metadata, " B"), tail);

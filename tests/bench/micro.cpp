@@ -66,7 +66,7 @@ Figures measure(std::uint64_t entries, std::uint64_t runs, FloorProcess& floor) 
 }
 
 /// What limits every look-up in a table that no cache holds: nanoseconds for a line anywhere in 256 MiB, fetched so
-/// many ahead, at the best number of them.
+/// many ahead, at the best number of them, with a hash for each.
 double random_line_ns() {
   struct alignas(64) Line {
     std::uint64_t number = 1;

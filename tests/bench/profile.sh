@@ -52,10 +52,9 @@ flags_of() {
       ;;
     one-client) echo load "${ten[@]}" --window 16 --clients 1 ;;
     four-clients) echo load "${ten[@]}" --window 16 --clients 4 ;;
-    flood) echo load "${ten[@]}" --window 64 --clients 1 --rate half --beside store ;;
+    flood) echo load "${ten[@]}" --batch 1000 --window 16 --clients 1 --rate half --beside store ;;
     flood-of-queries)
-      echo load "${ten[@]}" --operation store --mix fresh --window 1 --clients 1 --rate half --beside claim \
-        --beside-batch 1000
+      echo load "${ten[@]}" --batch 1000 --operation store --mix fresh --window 1 --clients 1 --rate half --beside claim
       ;;
     lone) echo "${client[@]}" lone ;;
     asynchronous) echo "${client[@]}" pipelined --batch 100 ;;

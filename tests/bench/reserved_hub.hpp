@@ -21,7 +21,7 @@ inline std::vector<std::string> lasting(const std::string& eviction = "none", st
 /// is measured.
 inline Server reserved_hub(const Servers& servers, Catalogue catalogue, Servers::Wire wire = Servers::Wire::tcp,
                            std::vector<std::string> options = lasting()) {
-  constexpr std::uint64_t while_measured = 15'000'000;
+  constexpr std::uint64_t while_measured = 40'000'000;
   options.insert(options.end(), {"--reserve-entries", std::to_string(catalogue.entries + while_measured),
                                  "--reserve-leases", std::to_string(catalogue.leases + while_measured)});
   Server server = servers.hub(std::move(options), wire);

@@ -119,14 +119,16 @@ inline Tally sweep(const Peer& peer, Operation operation, Range range, std::uint
   return tally;
 }
 
+/// Who fills a server, and asks what has become of it: a client that is none of those that are measured.
+constexpr std::uint64_t somebody_else = 1;
+
 /// Waits until a server that does not reply to `store` has stored the key of this number, which somebody sent it.
 inline void wait_until_stored(const Peer& peer, std::uint64_t number) {
   const Clock::time_point end = Clock::now() + std::chrono::minutes{2};
-  constexpr std::uint64_t somebody_else = 1;
   Stream stream(peer, Operation::match, 1);
   for (std::uint64_t asked = 0;; std::this_thread::sleep_for(std::chrono::milliseconds{1})) {
     stream.ask(std::array{key_of(number)}, somebody_else, ++asked);
-    while (stream.advance() == 0) stream.wait(std::nullopt);
+    while (stream.advance() == 0 && Clock::now() < end) stream.wait(std::chrono::seconds{1});
     if (stream.tally().found > 0) return;
     if (Clock::now() > end) {
       throw std::runtime_error(
@@ -135,9 +137,8 @@ inline void wait_until_stored(const Peer& peer, std::uint64_t number) {
   }
 }
 
-/// Brings a server to know the catalogue: entries, and leases of a client that is none of those that will ask.
+/// Brings a server to know the catalogue: entries, and leases.
 inline void fill(const Peer& peer, Catalogue catalogue) {
-  constexpr std::uint64_t somebody_else = 1;
   sweep(peer, Operation::store, {first_stored, catalogue.entries}, somebody_else);
   if (catalogue.entries > 0 && !peer.replies(Operation::store)) {
     wait_until_stored(peer, first_stored + catalogue.entries - 1);

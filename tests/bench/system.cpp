@@ -31,7 +31,7 @@ namespace {
 
 constexpr std::size_t many_clients = 4;
 constexpr std::size_t batch = 100;
-/// Where a flood is: all clients share a core here, and what they spend less of on messages there is more of a flood.
+/// Large batches: the clients share a core, and the less a message costs them the stronger the flood.
 constexpr std::size_t flooded_batch = 1'000;
 
 /// One that is measured: who is asked, for what, and how.
@@ -381,7 +381,8 @@ class System {
     return generator_.run(hub.process, load).keys_per_second / static_cast<double>(load.requests->batch()) / 2;
   }
 
-  /// Queries at half of what the hub answers, with and without one client that registers as fast as it can push.
+  /// Queries at half of what one client gets answered, with and without one client that registers as fast as it can
+  /// push.
   void flood_of_registrations(const Server& hub) {
     const Requests queries(hub.peer(), Operation::claim, Mix::thirds, flooded_batch, catalogue_);
     const Requests entries(hub.peer(), Operation::store, Mix::fresh, flooded_batch, catalogue_);
@@ -390,8 +391,8 @@ class System {
     steady.rate = half_of_most(hub, steady);
     const double due = *steady.rate * flooded_batch;
     Flood flood;
-    report_.begin_table("Queries at half of what is answered (" + million(due) + " keys/s); who floods stores " +
-                            million(alone) + " entries/s alone",
+    report_.begin_table("Queries at half of what one client gets answered (" + million(due) +
+                            " keys/s); who floods stores " + million(alone) + " entries/s alone",
                         {"beside", "answered, keys/s", "p50 us", "p99 us", "p99.9 us", "stored, entries/s", "hub busy",
                          "clients busy"});
     for (std::size_t run = 0; run < runs_; ++run) {
@@ -406,7 +407,7 @@ class System {
       show("a flood of registrations", flooded[0], flooded[1].keys_per_second);
       flood.add(quiet, flooded[0], due, flooded[1].keys_per_second, alone);
     }
-    judge(flood, "queries at half of what is answered, beside a flood of registrations");
+    judge(flood, "queries at half of what one client gets answered, beside a flood of registrations");
   }
 
   /// Registrations at half of what one client gets stored, with and without one client that asks as fast as it can.
@@ -418,8 +419,8 @@ class System {
     steady.rate = half_of_most(hub, steady);
     const double due = *steady.rate * flooded_batch;
     Flood flood;
-    report_.begin_table("Registrations at half of what is stored (" + million(due) + " entries/s); who floods has " +
-                            million(alone) + " keys/s answered alone",
+    report_.begin_table("Registrations at half of what one client gets stored (" + million(due) +
+                            " entries/s); who floods has " + million(alone) + " keys/s answered alone",
                         {"beside", "stored, entries/s", "p50 us until seen", "p99 us", "p99.9 us",
                          "queries answered, keys/s", "hub busy", "clients busy"});
     for (std::size_t run = 0; run < runs_; ++run) {
@@ -434,7 +435,7 @@ class System {
       show("a flood of queries", flooded[0], million(flooded[1].keys_per_second));
       flood.add(quiet, flooded[0], due, flooded[1].keys_per_second, alone);
     }
-    judge(flood, "registrations at half of what is stored, beside a flood of queries");
+    judge(flood, "registrations at half of what one client gets stored, beside a flood of queries");
   }
 
   void judge(const Flood& flood, const std::string& name) {

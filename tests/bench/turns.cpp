@@ -157,24 +157,30 @@ struct Run {
   double granted_within_s;
 };
 
+constexpr std::size_t registered_at_a_time = 1'000;
+
 /// Registers twice as many keys as the hub has room for, in turn, over and over: it grows, and from then on each makes
-/// another leave, so that half of them are stored.
+/// another leave, so that half of them are stored. In the end come some that have not been before: when these are
+/// there, all have been.
 int register_in_turn(const Hub& peer, std::uint64_t capacity, const std::atomic<bool>& stop,
-                     std::atomic<std::uint64_t>& registered) {
-  constexpr std::size_t batch = 1'000;
-  constexpr std::uint64_t client = 4;
-  Stream stream(peer, Operation::store, batch);
-  std::vector<std::uint64_t> keys(batch);
-  std::uint64_t next = 0;
-  for (std::uint64_t number = 0; !stop || stream.unsent() > 0;) {
+                     std::atomic<std::uint64_t>& registered, std::uint64_t client) {
+  Stream stream(peer, Operation::store, registered_at_a_time);
+  std::vector<std::uint64_t> keys(registered_at_a_time);
+  std::uint64_t number = 0;
+  const auto send = [&] {
+    stream.advance();
+    if (stream.unsent() > 0) stream.wait(std::nullopt);
+  };
+  for (std::uint64_t next = 0; !stop; send()) {
     while (!stop && stream.unsent() < 100'000) {
       for (std::uint64_t& key : keys) key = key_of(first_stored + next++ % (2 * capacity));
       registered = next;
       stream.ask(keys, client, ++number);
     }
-    stream.advance();
-    if (stream.unsent() > 0) stream.wait(std::nullopt);
   }
+  for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = key_of(first_stored + 2 * capacity + i);
+  stream.ask(keys, client, ++number);
+  while (stream.unsent() > 0) send();
   return 0;
 }
 
@@ -195,18 +201,20 @@ Run measure(const Workload& workload, Memory memory, Turns& turns, Began began) 
   const Shared<std::atomic<bool>> stop;
   const Shared<std::atomic<std::uint64_t>> registered;
   const auto registering_since = Clock::now();
-  Process registering =
-      Process::fork(client_core, [&] { return register_in_turn(peer, workload.capacity, stop[0], registered[0]); });
+  const std::uint64_t client = Generator::new_client();
+  Process registering = Process::fork(
+      client_core, [&] { return register_in_turn(peer, workload.capacity, stop[0], registered[0], client); });
   Generator(workload.time * 3 / 4).run(hub, Load{&claims, 2, 16, std::nullopt, false});
 
   // Beside it leases that end together, and queries that must not notice.
-  std::this_thread::sleep_for(lease_ttl);
+  std::this_thread::sleep_for(lease_ttl + std::chrono::seconds{1});
   const auto start = Clock::now();
-  const std::uint64_t granted = sweep(peer, Operation::claim, {first_leased, workload.leases}, 3).granted;
+  const std::uint64_t granted =
+      sweep(peer, Operation::claim, {first_leased, workload.leases}, Generator::new_client()).granted;
   const double granted_within_s = seconds(Clock::now() - start);
   if (granted != workload.leases) {
     throw std::runtime_error("of " + std::to_string(workload.leases) +
-                             " leases that were to end together the hub has " + "granted " + std::to_string(granted));
+                             " leases that were to end together the hub has granted " + std::to_string(granted));
   }
   const Requests single(peer, Operation::claim, Mix::leased, batch, known);
   Generator(std::max<std::chrono::nanoseconds>(workload.time / 4, lease_ttl + std::chrono::seconds{1}))
@@ -215,8 +223,9 @@ Run measure(const Workload& workload, Memory memory, Turns& turns, Began began) 
   if (registering.wait() != 0) throw std::runtime_error("the client that registers failed");
   const double registering_for = seconds(Clock::now() - registering_since);
   turns.is_over = true;
-  wait_until_stored(peer, first_stored + (registered[0] - 1) % (2 * workload.capacity));
-  const std::uint64_t stored = sweep(peer, Operation::match, {first_stored, 2 * workload.capacity}, 2).found;
+  const Range sent{first_stored, 2 * workload.capacity + registered_at_a_time};
+  wait_until_stored(peer, sent.first + sent.count - 1);
+  const std::uint64_t stored = sweep(peer, Operation::match, sent, Generator::new_client()).found;
   hub.stop();
   if (stored != workload.capacity || registered[0] <= workload.capacity) {
     throw std::runtime_error(

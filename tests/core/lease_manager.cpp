@@ -324,6 +324,7 @@ TEST_CASE("a renewal for which there is no memory changes nothing") {
   }
   CHECK(leases.next_deadline() == start + 30s);
   CHECK(leases.stats().renewed == 0);
+  CHECK(leases.stats().granted == 1);
   CHECK(leases.withdraw(5, one_holder, 1, start + 10s));
 }
 

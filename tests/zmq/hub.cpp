@@ -570,6 +570,44 @@ TEST_CASE("a kind of message that kept up has a tenth of a second to get through
   CHECK(order_of_turn(hub) == "qrqrqq");
 }
 
+TEST_CASE("a kind of message that has got through what came is behind no longer") {
+  InProcess in_process;
+  in_process.config.slice = 2ms;
+  MessageClock::of_message = 1ms;
+  auto hub = ZmqHubTransport::bind(in_process.config);
+  Peer dealer(in_process.context, zmq::socket_type::dealer, "inproc://queries");
+  Peer push(in_process.context, zmq::socket_type::push, "inproc://registrations");
+  for (int i = 0; i < 100; ++i) push.send({"message"});
+  CHECK(order_of_turn(hub) == "rr");
+  for (int round = 0; round < 2; ++round) {
+    // Five turns of 18 ms, in the last of which the queries end.
+    for (int i = 0; i < 4 * 16 + 8; ++i) dealer.send({"id", "question"});
+    for (int turn = 0; turn < 4; ++turn) CHECK(order_of_turn(hub) == "qrqr" + std::string(14, 'q'));
+    CHECK(order_of_turn(hub) == "qrqrqqqqqq");
+  }
+}
+
+TEST_CASE("a hub that sleeps has nothing left of either kind") {
+  InProcess in_process;
+  in_process.config.slice = 2ms;
+  MessageClock::of_message = 1ms;
+  auto hub = ZmqHubTransport::bind(in_process.config);
+  Peer dealer(in_process.context, zmq::socket_type::dealer, "inproc://queries");
+  Peer push(in_process.context, zmq::socket_type::push, "inproc://registrations");
+  // Just as many as there is time for.
+  for (int i = 0; i < 2; ++i) dealer.send({"id", "question"});
+  CHECK(order_of_turn(hub) == "qq");
+  SECTION("after a sleep") {
+    hub.wait(0ns);
+    for (int i = 0; i < 20; ++i) push.send({"message"});
+    CHECK(order_of_turn(hub) == "rr");
+  }
+  SECTION("without one") {
+    for (int i = 0; i < 20; ++i) push.send({"message"});
+    CHECK(order_of_turn(hub) == std::string(16, 'r'));
+  }
+}
+
 TEST_CASE("malformed messages take of the time too") {
   InProcess in_process;
   in_process.config.slice = 1ns;

@@ -67,6 +67,7 @@ class ZmqHubTransport {
                                        {state.queries.descriptor, POLLIN, 0},
                                        {state.registrations.descriptor, POLLIN, 0}}};
     while (!detail::zmq_attempt("wait for messages", [&] { return state.has_message(); })) {
+      state.behind = {};
       detail::sleep_on(descriptors, timeout);
       if (descriptors[0].revents != 0) return state.wake_up.clear();
       if (descriptors[1].revents == 0 && descriptors[2].revents == 0) return;
@@ -88,12 +89,17 @@ class ZmqHubTransport {
     State& state = *state_;
     // By time, not by number: a registration may take the hub ten times as long as a query, or a tenth of it.
     const auto slice = std::min<Duration>(state.config.slice, Duration::max() / slices_beside_flood);
-    const bool queries_first = keeps_up(state.queries_behind, state.registrations_behind);
-    const bool registrations_first = keeps_up(state.registrations_behind, state.queries_behind);
     constexpr auto over = Duration::zero();
-    const bool are_both_behind = state.queries_behind > over && state.registrations_behind > over;
-    Duration queries = slice * (queries_first ? slices_beside_flood : are_both_behind && !registrations_first ? 2 : 1);
-    Duration registrations = slice * (registrations_first ? slices_beside_flood : 1);
+    const auto [behind_queries, behind_registrations] = state.behind;
+    Duration queries = slice;
+    Duration registrations = slice;
+    if (behind_queries < behind_registrations) {
+      queries *= slices_beside_flood;
+    } else if (behind_registrations < behind_queries) {
+      registrations *= slices_beside_flood;
+    } else if (behind_queries > over) {
+      queries *= 2;
+    }
     const auto begin = Clock::now();
     auto start = begin;
     bool had_queries = false;
@@ -113,14 +119,14 @@ class ZmqHubTransport {
         has_registrations_left = spend(registrations, had_registrations, hand_over_registration(handler));
       }
     }
-    const auto add = [&](std::chrono::nanoseconds& time, bool goes_on) {
-      time = goes_on ? std::min<std::chrono::nanoseconds>(time + (start - begin), patience) : over;
+    const auto longer = [&](std::chrono::nanoseconds time) {
+      return std::min<std::chrono::nanoseconds>(time + (start - begin), patience);
     };
-    add(state.queries_behind, has_queries_left);
-    add(state.registrations_behind, has_registrations_left);
+    state.behind.queries = has_queries_left ? longer(state.behind.queries) : over;
+    state.behind.registrations = has_registrations_left ? longer(state.behind.registrations) : over;
     // Beside a flood this thread would keep a core that libzmq's shares for as long as it may, some milliseconds, and
     // whoever asks would wait for that, there and back. Where nobody has asked lately it may: changes of threads cost.
-    add(state.unasked, !had_queries);
+    state.unasked = had_queries ? over : longer(state.unasked);
     if (state.unasked < patience && had_registrations && (has_queries_left || has_registrations_left)) {
       std::this_thread::yield();
     }
@@ -151,15 +157,16 @@ class ZmqHubTransport {
   void interrupt() noexcept { state_->wake_up.signal(); }
 
  private:
-  /// Enough for what came in a turn, and no more: the other kind waits for as long.
+  /// Enough for what came during the turn before, and no more: the other kind waits for as long.
   static constexpr int slices_beside_flood = 8;
-  /// What keeps up may be held up, by the system for instance, and has so long to get through what came meanwhile.
+  /// What keeps up may be held up, by the system for instance, and comes first for so long until it has got through
+  /// what came meanwhile. From then on it is a flood like any other.
   static constexpr std::chrono::milliseconds patience{100};
 
-  /// Whether a kind of messages, of which some have been left for so long, is no flood while the other is.
-  static bool keeps_up(std::chrono::nanoseconds behind, std::chrono::nanoseconds other) noexcept {
-    return behind < other && behind < patience;
-  }
+  /// For how long, of the time spent in turns and up to `patience`, some of a kind have been left in each.
+  struct Behind {
+    std::chrono::nanoseconds queries{}, registrations{};
+  };
 
   /// A socket with what is needed to sleep until it has something.
   struct Socket {
@@ -292,9 +299,8 @@ class ZmqHubTransport {
     detail::PendingBytes pending;
     Socket queries;
     Socket registrations;
-    /// For how long some of them have been left in every turn when their time was over.
-    std::chrono::nanoseconds queries_behind{}, registrations_behind{};
-    /// For how long no query has come in any turn.
+    Behind behind;
+    /// For how long, of the time spent in turns and up to `patience`, no query has come.
     std::chrono::nanoseconds unasked = patience;
     detail::Outbox outbox;
     detail::WakeUp wake_up;

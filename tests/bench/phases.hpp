@@ -146,7 +146,6 @@ class Phases {
   void hub(Each each) const {
     Hub hub{registry::NoEviction(Storage{fixed_seed})};
     hub.store({first_stored, catalogue_.entries});
-    constexpr std::uint64_t somebody_else = 1;
     hub.lease({first_leased, catalogue_.leases}, somebody_else);
     const Range fresh{first_new, all()};
     const auto ask = [&](const char* name, const std::vector<registry::Bytes>& messages, std::function<void()> undo,

@@ -44,8 +44,8 @@ struct Contestant {
   std::vector<Result> results = {};
 };
 
-/// What is done at a steady rate beside a client that does something else as fast as it can: with what those that are
-/// measured leave it of the clients' core, which is then fully used.
+/// What is done at a steady rate beside a client that does something else as fast as it can, with what is left to it of
+/// the clients' core.
 struct Flood {
   std::vector<double> ratios = {};
   std::vector<double> done = {};   // of what was due

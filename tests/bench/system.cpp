@@ -93,10 +93,7 @@ class System {
     if (wanted("flood") || wanted("scheduling")) {
       const Server hub = reserved_hub(servers_, catalogue_);
       if (wanted("scheduling")) scheduling(hub);
-      if (wanted("flood")) {
-        flood_of_registrations(hub);
-        flood_of_queries(hub);
-      }
+      if (wanted("flood")) floods(hub);
     }
   }
 
@@ -381,67 +378,51 @@ class System {
     return generator_.run(hub.process, load).keys_per_second / static_cast<double>(load.requests->batch()) / 2;
   }
 
-  /// Queries at half of what one client gets answered, with and without one client that registers as fast as it can
-  /// push.
-  void flood_of_registrations(const Server& hub) {
+  /// Queries beside a client that registers as fast as it can push, and registrations beside one that asks as fast as
+  /// it can.
+  void floods(const Server& hub) {
     const Requests queries(hub.peer(), Operation::claim, Mix::thirds, flooded_batch, catalogue_);
     const Requests entries(hub.peer(), Operation::store, Mix::fresh, flooded_batch, catalogue_);
-    const double alone = generator_.run(hub.process, Load{&entries}).keys_per_second;
-    Load steady{&queries, 1, 16};
-    steady.rate = half_of_most(hub, steady);
-    const double due = *steady.rate * flooded_batch;
-    Flood flood;
-    report_.begin_table("Queries at half of what one client gets answered (" + million(due) +
-                            " keys/s); who floods stores " + million(alone) + " entries/s alone",
-                        {"beside", "answered, keys/s", "p50 us", "p99 us", "p99.9 us", "stored, entries/s", "hub busy",
-                         "clients busy"});
-    for (std::size_t run = 0; run < runs_; ++run) {
-      const Result quiet = flood_generator_.run(hub.process, steady);
-      const std::vector<Result> flooded =
-          flood_generator_.run(hub.process, {steady, Load{.requests = &entries, .yields = true}});
-      const auto show = [&](const char* name, const Result& result, double registered) {
-        report_.row({name, million(result.keys_per_second), latency(result, 0.5), latency(result, 0.99),
-                     latency(result, 0.999), million(registered), percent(result.busy), percent(result.clients_busy)});
-      };
-      show("nothing", quiet, 0);
-      show("a flood of registrations", flooded[0], flooded[1].keys_per_second);
-      flood.add(quiet, flooded[0], due, flooded[1].keys_per_second, alone);
-    }
-    judge(flood, "queries at half of what one client gets answered, beside a flood of registrations");
+    beside_flood(
+        hub, {"queries", "answered", Load{&queries, 1, 16}}, {"registrations", "stored", Load{&entries, 1, 1}});
+    beside_flood(
+        hub, {"registrations", "stored", Load{&entries, 1, 1}}, {"queries", "answered", Load{&queries, 1, 256}});
   }
 
-  /// Registrations at half of what one client gets stored, with and without one client that asks as fast as it can.
-  void flood_of_queries(const Server& hub) {
-    const Requests queries(hub.peer(), Operation::claim, Mix::thirds, flooded_batch, catalogue_);
-    const Requests entries(hub.peer(), Operation::store, Mix::fresh, flooded_batch, catalogue_);
-    const double alone = generator_.run(hub.process, Load{&queries, 1, 256}).keys_per_second;
-    Load steady{&entries, 1, 1};
-    steady.rate = half_of_most(hub, steady);
-    const double due = *steady.rate * flooded_batch;
+  struct Kind {
+    std::string name;
+    std::string done;
+    Load load;
+  };
+
+  /// At half of what one client gets done, with and without the flood. The latency of a registration is until it is
+  /// found stored.
+  void beside_flood(const Server& hub, Kind steady, Kind flooding) {
+    const double alone = generator_.run(hub.process, flooding.load).keys_per_second;
+    steady.load.rate = half_of_most(hub, steady.load);
+    flooding.load.yields = true;
+    const double due = *steady.load.rate * flooded_batch;
+    const std::string name = steady.name + " at half of what one client gets " + steady.done;
+    const std::string flood_name = "a flood of " + flooding.name;
+    report_.begin_table(name + " (" + million(due) + " keys/s); who floods has " + million(alone) + " keys/s " +
+                            flooding.done + " alone",
+                        {"beside", steady.done + ", keys/s", "p50 us", "p99 us", "p99.9 us",
+                         "of the flood " + flooding.done + ", keys/s", "hub busy", "clients busy"});
     Flood flood;
-    report_.begin_table("Registrations at half of what one client gets stored (" + million(due) +
-                            " entries/s); who floods has " + million(alone) + " keys/s answered alone",
-                        {"beside", "stored, entries/s", "p50 us until seen", "p99 us", "p99.9 us",
-                         "queries answered, keys/s", "hub busy", "clients busy"});
     for (std::size_t run = 0; run < runs_; ++run) {
-      const Result quiet = flood_generator_.run(hub.process, steady);
-      const std::vector<Result> flooded =
-          flood_generator_.run(hub.process, {steady, Load{.requests = &queries, .window = 256, .yields = true}});
-      const auto show = [&](const char* name, const Result& result, const std::string& answered) {
-        report_.row({name, million(result.keys_per_second), latency(result, 0.5), latency(result, 0.99),
-                     latency(result, 0.999), answered, percent(result.busy), percent(result.clients_busy)});
+      const Result quiet = flood_generator_.run(hub.process, steady.load);
+      const std::vector<Result> both = flood_generator_.run(hub.process, {steady.load, flooding.load});
+      const auto show = [&](const std::string& beside, const Result& result, const std::string& done) {
+        report_.row({beside, million(result.keys_per_second), latency(result, 0.5), latency(result, 0.99),
+                     latency(result, 0.999), done, percent(result.busy), percent(result.clients_busy)});
       };
       show("nothing", quiet, "-");
-      show("a flood of queries", flooded[0], million(flooded[1].keys_per_second));
-      flood.add(quiet, flooded[0], due, flooded[1].keys_per_second, alone);
+      show(flood_name, both[0], million(both[1].keys_per_second));
+      flood.add(quiet, both[0], due, both[1].keys_per_second, alone);
     }
-    judge(flood, "registrations at half of what one client gets stored, beside a flood of queries");
-  }
-
-  void judge(const Flood& flood, const std::string& name) {
-    report_.judge(
-        name + ", at " + percent(Spread::of(flood.force).median) + " of what it does alone: p99 against that without",
-        at_most(5, " x"), Spread::of(flood.ratios));
+    report_.judge(name + ", beside " + flood_name + ", at " + percent(Spread::of(flood.force).median) +
+                      " of what it does alone: p99 against that without",
+                  at_most(5, " x"), Spread::of(flood.ratios));
     report_.judge("the same, of what was due so much was done meanwhile", at_least(0.99, ""), Spread::of(flood.done));
   }
 

@@ -504,107 +504,112 @@ struct TimedRecorder : Recorder {
   }
 };
 
-std::string order_of_turn(ZmqHubTransport& hub) {
-  TimedRecorder recorder;
-  hub.drain<MessageClock>(recorder);
-  return recorder.order;
-}
+/// A hub whose turns are measured by that clock, and one peer for each kind of message.
+class TimedHub {
+ public:
+  TimedHub(std::chrono::milliseconds slice, std::chrono::milliseconds of_message) : hub_(bound(slice)) {
+    MessageClock::of_message = of_message;
+  }
+
+  std::string order_of_turn() {
+    TimedRecorder recorder;
+    hub_.drain<MessageClock>(recorder);
+    return recorder.order;
+  }
+  void sleep() { hub_.wait(0ns); }
+  void ask(int times) {
+    for (int i = 0; i < times; ++i) dealer_.send({"id", "question"});
+  }
+  void push(int times) {
+    for (int i = 0; i < times; ++i) push_.send({"message"});
+  }
+
+ private:
+  ZmqHubTransport bound(std::chrono::milliseconds slice) {
+    in_process_.config.slice = slice;
+    return ZmqHubTransport::bind(in_process_.config);
+  }
+
+  InProcess in_process_;
+  ZmqHubTransport hub_;
+  Peer dealer_{in_process_.context, zmq::socket_type::dealer, "inproc://queries"};
+  Peer push_{in_process_.context, zmq::socket_type::push, "inproc://registrations"};
+};
 
 }  // namespace
 
 TEST_CASE("a kind of message that keeps up has more time than one that does not, and where neither does queries have") {
-  InProcess in_process;
-  in_process.config.slice = 100ms;
-  MessageClock::of_message = 60ms;
-  auto hub = ZmqHubTransport::bind(in_process.config);
-  Peer dealer(in_process.context, zmq::socket_type::dealer, "inproc://queries");
-  Peer push(in_process.context, zmq::socket_type::push, "inproc://registrations");
-  const auto drained = [&] { return order_of_turn(hub); };
+  TimedHub hub(100ms, 60ms);
   SECTION("queries beside too many registrations") {
-    for (int i = 0; i < 20; ++i) push.send({"message"});
-    CHECK(drained() == "rr");
-    for (int i = 0; i < 5; ++i) dealer.send({"id", "question"});
-    CHECK(drained() == "qrqrqqq");
+    hub.push(20);
+    CHECK(hub.order_of_turn() == "rr");
+    hub.ask(5);
+    CHECK(hub.order_of_turn() == "qrqrqqq");
   }
   SECTION("registrations beside too many queries") {
-    for (int i = 0; i < 20; ++i) dealer.send({"id", "question"});
-    CHECK(drained() == "qq");
-    for (int i = 0; i < 5; ++i) push.send({"message"});
-    CHECK(drained() == "qrqrrrr");
+    hub.ask(20);
+    CHECK(hub.order_of_turn() == "qq");
+    hub.push(5);
+    CHECK(hub.order_of_turn() == "qrqrrrr");
   }
   SECTION("not for ever") {
-    for (int i = 0; i < 20; ++i) push.send({"message"});
-    CHECK(drained() == "rr");
-    for (int i = 0; i < 100; ++i) dealer.send({"id", "question"});
-    CHECK(drained() == "qrqr" + std::string(12, 'q'));
+    hub.push(20);
+    CHECK(hub.order_of_turn() == "rr");
+    hub.ask(100);
+    CHECK(hub.order_of_turn() == "qrqr" + std::string(12, 'q'));
   }
   SECTION("too many of both") {
-    for (int i = 0; i < 20; ++i) dealer.send({"id", "question"});
-    for (int i = 0; i < 20; ++i) push.send({"message"});
-    CHECK(drained() == "qrqr");
-    CHECK(drained() == "qrqrqq");
+    hub.ask(20);
+    hub.push(20);
+    CHECK(hub.order_of_turn() == "qrqr");
+    CHECK(hub.order_of_turn() == "qrqrqq");
   }
 }
 
 TEST_CASE("a kind of message that kept up has a tenth of a second to get through what came meanwhile") {
-  InProcess in_process;
-  in_process.config.slice = 2ms;
-  MessageClock::of_message = 1ms;
-  auto hub = ZmqHubTransport::bind(in_process.config);
-  Peer dealer(in_process.context, zmq::socket_type::dealer, "inproc://queries");
-  Peer push(in_process.context, zmq::socket_type::push, "inproc://registrations");
+  TimedHub hub(2ms, 1ms);
   SECTION("queries") {
-    for (int i = 0; i < 100; ++i) push.send({"message"});
-    CHECK(order_of_turn(hub) == "rr");
-    for (int i = 0; i < 200; ++i) dealer.send({"id", "question"});
+    hub.push(100);
+    CHECK(hub.order_of_turn() == "rr");
+    hub.ask(200);
     // Each turn takes 18 ms.
-    for (int turn = 0; turn < 6; ++turn) CHECK(order_of_turn(hub) == "qrqr" + std::string(14, 'q'));
+    for (int turn = 0; turn < 6; ++turn) CHECK(hub.order_of_turn() == "qrqr" + std::string(14, 'q'));
   }
   SECTION("registrations") {
-    for (int i = 0; i < 100; ++i) dealer.send({"id", "question"});
-    CHECK(order_of_turn(hub) == "qq");
-    for (int i = 0; i < 200; ++i) push.send({"message"});
-    for (int turn = 0; turn < 6; ++turn) CHECK(order_of_turn(hub) == "qrqr" + std::string(14, 'r'));
+    hub.ask(100);
+    CHECK(hub.order_of_turn() == "qq");
+    hub.push(200);
+    for (int turn = 0; turn < 6; ++turn) CHECK(hub.order_of_turn() == "qrqr" + std::string(14, 'r'));
   }
-  CHECK(order_of_turn(hub) == "qrqrqq");
-  CHECK(order_of_turn(hub) == "qrqrqq");
+  CHECK(hub.order_of_turn() == "qrqrqq");
+  CHECK(hub.order_of_turn() == "qrqrqq");
 }
 
 TEST_CASE("a kind of message that has got through what came is behind no longer") {
-  InProcess in_process;
-  in_process.config.slice = 2ms;
-  MessageClock::of_message = 1ms;
-  auto hub = ZmqHubTransport::bind(in_process.config);
-  Peer dealer(in_process.context, zmq::socket_type::dealer, "inproc://queries");
-  Peer push(in_process.context, zmq::socket_type::push, "inproc://registrations");
-  for (int i = 0; i < 100; ++i) push.send({"message"});
-  CHECK(order_of_turn(hub) == "rr");
+  TimedHub hub(2ms, 1ms);
+  hub.push(100);
+  CHECK(hub.order_of_turn() == "rr");
   for (int round = 0; round < 2; ++round) {
     // Five turns of 18 ms, in the last of which the queries end.
-    for (int i = 0; i < 4 * 16 + 8; ++i) dealer.send({"id", "question"});
-    for (int turn = 0; turn < 4; ++turn) CHECK(order_of_turn(hub) == "qrqr" + std::string(14, 'q'));
-    CHECK(order_of_turn(hub) == "qrqrqqqqqq");
+    hub.ask(4 * 16 + 8);
+    for (int turn = 0; turn < 4; ++turn) CHECK(hub.order_of_turn() == "qrqr" + std::string(14, 'q'));
+    CHECK(hub.order_of_turn() == "qrqrqqqqqq");
   }
 }
 
 TEST_CASE("a hub that sleeps has nothing left of either kind") {
-  InProcess in_process;
-  in_process.config.slice = 2ms;
-  MessageClock::of_message = 1ms;
-  auto hub = ZmqHubTransport::bind(in_process.config);
-  Peer dealer(in_process.context, zmq::socket_type::dealer, "inproc://queries");
-  Peer push(in_process.context, zmq::socket_type::push, "inproc://registrations");
+  TimedHub hub(2ms, 1ms);
   // Just as many as there is time for.
-  for (int i = 0; i < 2; ++i) dealer.send({"id", "question"});
-  CHECK(order_of_turn(hub) == "qq");
+  hub.ask(2);
+  CHECK(hub.order_of_turn() == "qq");
   SECTION("after a sleep") {
-    hub.wait(0ns);
-    for (int i = 0; i < 20; ++i) push.send({"message"});
-    CHECK(order_of_turn(hub) == "rr");
+    hub.sleep();
+    hub.push(20);
+    CHECK(hub.order_of_turn() == "rr");
   }
   SECTION("without one") {
-    for (int i = 0; i < 20; ++i) push.send({"message"});
-    CHECK(order_of_turn(hub) == std::string(16, 'r'));
+    hub.push(20);
+    CHECK(hub.order_of_turn() == std::string(16, 'r'));
   }
 }
 
